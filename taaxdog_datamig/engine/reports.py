@@ -1,0 +1,183 @@
+"""What plans and runs tell their caller. Commands return these; rendering happens at the edge."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+RunStatus: TypeAlias = Literal[
+    "running", "paused", "succeeded", "failed", "rolling_back", "rolled_back", "nothing_to_do", "already_run"
+]
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """How a run is to be done."""
+
+    dry_run: bool = False
+    skip_backup: bool = False
+    skip_validation: bool = False
+    #: Run although the migration succeeded before.
+    force: bool = False
+    #: Rows a transaction; None lets the controller choose.
+    batch_size: int | None = attrs.field(default=None)
+    workers: int = 1
+    executor: str = "local"
+    on_failure: Literal["rollback", "pause"] = "rollback"
+    #: Rows that may be refused before the run fails.
+    max_quarantine: int = 0
+    #: A plan written by `plan --out`, as parsed JSON; the run refuses when it no longer holds.
+    pinned_plan: dict[str, Any] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TablePlan:
+    """What a run would do to one table."""
+
+    #: Logical name, as in the profile.
+    table: str
+    #: Physical name, quoted where needed.
+    relation: str
+    columns: tuple[str, ...]
+    pending_rows: int
+    #: How `pending_rows` was made: "counted" or "sampled".
+    estimate: str
+    total_rows: int
+    heap_bytes: int
+    windows: int
+    #: Statements that change the table's definition before the rows.
+    ddl: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    #: Indexes on the changed columns.
+    indexes: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a run would do, without doing it."""
+
+    migration: str
+    version: str
+    description: str
+    #: False when this installation has nothing the migration could work on; `reason` says why.
+    applicable: bool
+    reason: str = ""
+    tables: tuple[TablePlan, ...] = ()
+    #: Bytes of table growth and of WAL, roughly.
+    growth_bytes: int = 0
+    wal_bytes: int = 0
+    #: Shortest and longest time expected, in seconds, and where the rates come from.
+    seconds: tuple[float, float] = (0.0, 0.0)
+    seconds_from: str = ""
+    warnings: tuple[str, ...] = ()
+    #: Changes whenever code, arguments or predicates change; `run --plan` compares it.
+    fingerprint: str = ""
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows expected to change, all tables together."""
+        return sum(table.pending_rows for table in self.tables)
+
+
+@attrs.frozen(kw_only=True)
+class TableReport:
+    """What a run did to one table."""
+
+    table: str
+    changed_rows: int = 0
+    skipped_rows: int = 0
+    quarantined_rows: int = 0
+    conflicts: int = 0
+    chunks: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class RunReport:
+    """How a run ended. The shape of `run --json`, `datamig/run-report/1`."""
+
+    #: None for a dry run and where nothing was to be done: those leave no record.
+    run_id: str | None
+    migration: str
+    version: str
+    status: RunStatus
+    dry_run: bool
+    started_at: datetime
+    finished_at: datetime
+    estimated_rows: int = 0
+    changed_rows: int = 0
+    skipped_rows: int = 0
+    quarantined_rows: int = 0
+    #: Compare-and-set misses: rows the application changed between reading and writing; each was read again.
+    conflicts: int = 0
+    chunks: int = 0
+    backup_id: str | None = None
+    rows_per_second: float = 0.0
+    #: Share of the updates that were heap-only (HOT); None where the server's counters do not tell.
+    hot_ratio: float | None = None
+    wal_bytes: int = 0
+    #: What the proof of completion looked at and found.
+    proof: dict[str, Any] = attrs.field(factory=dict)
+    warnings: tuple[str, ...] = ()
+    tables: tuple[TableReport, ...] = ()
+    #: True when this process continued a run that another one had left.
+    resumed: bool = False
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RollbackReport:
+    """How a rollback ended. `datamig/rollback-report/1`."""
+
+    run_id: str
+    migration: str
+    dry_run: bool
+    restored_rows: int
+    #: Rows left alone because they no longer hold what the run wrote, by table: primary keys.
+    conflicts: int
+    conflict_keys: dict[str, list[str]]
+    chunks: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RunRecord:
+    """A run as the ledger keeps it: `history` and `status`."""
+
+    run_id: str
+    migration: str
+    version: str
+    status: RunStatus
+    started_at: datetime
+    completed_at: datetime | None
+    affected_rows: int
+    estimated_rows: int
+    quarantined_rows: int
+    error: str | None
+    #: Where the before-images are and how they are sealed, or why there is no rollback.
+    rollback: str
+    #: Database role, operating-system user, host, version of this package.
+    actor: dict[str, str]
+    #: A request seen between chunks: "pause", "cancel" or None.
+    control: str | None = None
+    #: Who holds the run, as host:pid, and whether that process still lives; None when nobody does.
+    owner: str | None = None
+    alive: bool = False
+    #: Why the run waits at the moment.
+    waiting: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class MigrationState:
+    """A migration as `list` shows it."""
+
+    name: str
+    category: str
+    version: str
+    description: str
+    #: None when not counted (no database given) or not applicable.
+    pending: int | None
+    applicable: bool
+    reason: str

@@ -1,0 +1,95 @@
+"""What the engine tells the world while it works.
+
+Events are plain values. They name tables, counts and reasons, never a row's values. Whoever shows
+progress, logs or measures subscribes; a subscriber that raises stops the run, so it should not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class StepStarted:
+    """A step of the run begins."""
+
+    #: One of plan, preflight, validate-before, backup, execute, prove, validate-after, record, rollback.
+    step: str
+
+
+@attrs.frozen(kw_only=True)
+class StepFinished:
+    """A step of the run is over."""
+
+    step: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class TableStarted:
+    """Rows of a table are about to be worked on."""
+
+    table: str
+    #: Rows expected to change; an estimate.
+    rows: int
+
+
+@attrs.frozen(kw_only=True)
+class ChunkDone:
+    """One transaction was committed (in a dry run: rolled back after it had succeeded)."""
+
+    table: str
+    changed: int
+    skipped: int
+    quarantined: int
+    conflicts: int
+    seconds: float
+    #: Rows the next chunk will take.
+    next_size: int
+
+
+@attrs.frozen(kw_only=True)
+class SweepStarted:
+    """A closing sweep over rows that are still pending begins."""
+
+    table: str
+    sweep: int
+    rows: int
+
+
+@attrs.frozen(kw_only=True)
+class Waiting:
+    """The engine waits; `reason` is fit to be shown to a person."""
+
+    reason: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Warned:
+    """Something a person should read; also kept in the report."""
+
+    message: str
+
+
+Event: TypeAlias = StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Waiting | Warned
+Subscriber: TypeAlias = Callable[[Event], None]
+
+
+@attrs.define
+class EventBus:
+    """Hands each event to every subscriber, in the order they subscribed."""
+
+    _subscribers: list[Subscriber] = attrs.field(factory=list)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call `subscriber` with every event from now on."""
+        self._subscribers.append(subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Hand `event` to everyone."""
+        for subscriber in self._subscribers:
+            subscriber(event)

@@ -1,0 +1,105 @@
+"""What commands return where the library's own reports are not enough: lists, and the demo's story.
+
+Each class is one JSON shape (see `shapes`): its fields are the document's fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
+
+
+@attrs.frozen
+class Migrations:
+    """`list`."""
+
+    migrations: list[MigrationState]
+
+
+@attrs.frozen
+class Plans:
+    """`plan` of several migrations, in the order they would run."""
+
+    plans: list[Plan]
+
+
+@attrs.frozen
+class RunReports:
+    """`run` of several migrations, in the order they ran."""
+
+    reports: list[RunReport]
+
+
+@attrs.frozen
+class Status:
+    """`status`."""
+
+    runs: list[RunRecord]
+
+
+@attrs.frozen
+class History:
+    """`history`."""
+
+    runs: list[RunRecord]
+
+
+@attrs.frozen
+class Quarantine:
+    """`quarantine list`: rows a run refused, by key and reason, never by value."""
+
+    run: str
+    rows: list[Any]
+
+
+@attrs.frozen
+class Diagnosis:
+    """`doctor`."""
+
+    findings: list[Any]
+    healthy: bool
+
+
+@attrs.frozen
+class Sample:
+    """`sample load`."""
+
+    users: int
+    seed: int
+    faults: bool
+    report: Any
+
+
+@attrs.frozen
+class NewKey:
+    """`keys generate`: the key itself, or the file it was written to, never both."""
+
+    key: str | None = attrs.field(repr=False)
+    file: str | None
+
+
+@attrs.frozen
+class Cell:
+    """One value of a row before and after, described and never shown."""
+
+    column: str
+    before: str
+    after: str
+
+
+@attrs.frozen
+class Demo:
+    """`demo`: what each step said."""
+
+    users: int
+    plan: Plan
+    dry_run: RunReport
+    run: RunReport
+    row: list[Cell]
+    history: list[RunRecord]
+    #: How to reach what `--keep` kept, else None.
+    database: str | None
+    key_file: str | None

@@ -1,0 +1,21 @@
+"""`pause`: ask a run to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from taaxdog_datamig.engine.reports import RunRecord
+from taaxdog_datamig_cli.session import Session
+
+
+async def pause(run: str, /, *, session: Annotated[Session, Parameter(parse=False)]) -> RunRecord:
+    """Stop a run between two chunks. It can be resumed, here or elsewhere.
+
+    Args:
+        run: A run's id, or a migration's name for its latest run.
+        session: Given by the command line.
+    """
+    async with session.runner() as runner:
+        return await runner.pause(run)

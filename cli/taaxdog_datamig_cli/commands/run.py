@@ -1,0 +1,88 @@
+"""`run`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+from cyclopts import Parameter
+
+from taaxdog_datamig.engine.reports import RunOptions, RunReport
+from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli.answers import Plans, RunReports
+from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
+from taaxdog_datamig_cli.planfile import pinned
+from taaxdog_datamig_cli.session import Session
+
+
+async def run(
+    *names: str,
+    types: Annotated[tuple[str, ...], Parameter(name="--type", negative="", show_default=False)] = (),
+    dry_run: Annotated[bool, SWITCH] = False,
+    skip_backup: Annotated[bool, SWITCH] = False,
+    skip_validation: Annotated[bool, SWITCH] = False,
+    force: Annotated[bool, SWITCH] = False,
+    batch_size: Annotated[int | None, AT_LEAST_ONE] = None,
+    workers: Annotated[int, AT_LEAST_ONE] = 1,
+    executor: str = "local",
+    on_failure: Literal["rollback", "pause"] = "rollback",
+    max_quarantine: Annotated[int, NOT_NEGATIVE] = 0,
+    plan: Path | None = None,
+    yes: Annotated[bool, SWITCH] = False,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> RunReport | RunReports:
+    """Run migrations, in dependency order, each on its own record.
+
+    A run left by a killed process is resumed. A migration that already ran is left alone.
+
+    Args:
+        names: The migrations.
+        types: Another spelling for a migration's name; may be repeated.
+        dry_run: Run the real code and leave nothing behind.
+        skip_backup: Make no backup of the tables before.
+        skip_validation: Do not validate before and after.
+        force: Run although it ran before.
+        batch_size: Rows a transaction; by default chosen to keep each short.
+        workers: Chunks in work at the same time.
+        executor: Where chunks are worked on: local, or dask://HOST:PORT.
+        on_failure: What to do when the run fails.
+        max_quarantine: Rows that may be refused before the run fails.
+        plan: Refuse to run unless this plan, from `plan --out`, still holds.
+        yes: Do not ask before changing rows.
+        session: Given by the command line.
+    """
+    wanted = [*names, *types]
+    if not wanted:
+        raise UsageError("no migration is named", "`datamig list` shows them")
+    options = RunOptions(
+        dry_run=dry_run,
+        skip_backup=skip_backup,
+        skip_validation=skip_validation,
+        force=force,
+        batch_size=batch_size,
+        workers=workers,
+        executor=executor,
+        on_failure=on_failure,
+        max_quarantine=max_quarantine,
+    )
+    pins: dict[str, dict[str, Any]] = {} if plan is None else pinned(plan, wanted)
+    reporter = session.reporter()
+    async with session.runner(reporter) as runner:
+        ordered = await runner.order(wanted)
+        if session.asks and not (yes or dry_run):
+            plans = [await runner.plan(name) for name in ordered]
+            session.show(Plans(plans))
+            if any(each.pending_rows for each in plans):
+                session.confirm("Run it?")
+        for name in ordered:
+            if not dry_run:
+                session.if_interrupted = (
+                    f"interrupted; the run of {name} is paused if it had begun",
+                    f"Go on with: datamig resume {name}",
+                )
+            with session.working_on(name, reporter):
+                report = await runner.run(name, attrs.evolve(options, pinned_plan=pins.get(name)))
+            session.finished.append(report)
+    reports: list[RunReport] = session.finished
+    return reports[0] if len(reports) == 1 else RunReports(reports)

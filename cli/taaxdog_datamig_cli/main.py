@@ -1,0 +1,200 @@
+"""The `datamig` command: reads the words, runs the command, shows its answer or its error.
+
+Commands are registered by import path and imported when they are called. Everything that a person or a
+script sees of an error, and every exit code, is made here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Annotated, cast
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli import exits
+from taaxdog_datamig_cli.options import Common
+from taaxdog_datamig_cli.session import Session
+
+_COMMANDS = "taaxdog_datamig_cli.commands"
+
+START = Group("Start here", sort_key=1)
+MIGRATE = Group("Migrate", sort_key=2)
+STEER = Group("Look and steer", sort_key=3)
+REST = Group("Keys and environment", sort_key=4)
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": (
+        "datamig demo",
+        "datamig plan encrypt-user-data",
+        "datamig run encrypt-user-data --dry-run",
+        "datamig run encrypt-user-data",
+        "datamig rollback encrypt-user-data",
+    ),
+    "demo": ("datamig demo", "datamig demo --users 50000 --keep ./demo-data"),
+    "doctor": ("datamig doctor", "datamig doctor --json"),
+    "list": ("datamig list", "datamig list --json"),
+    "plan": ("datamig plan encrypt-user-data", "datamig plan encrypt-user-data --out plan.json"),
+    "run": (
+        "datamig run encrypt-user-data --dry-run",
+        "datamig run encrypt-user-data --batch-size=50",
+        "datamig run encrypt-user-data --plan plan.json --yes",
+        "datamig run --type=encrypt-user-data --skip-backup --json",
+    ),
+    "rollback": ("datamig rollback encrypt-user-data --dry-run", "datamig rollback RUN_ID --yes"),
+    "status": ("datamig status", "datamig status encrypt-user-data"),
+    "pause": ("datamig pause encrypt-user-data",),
+    "resume": ("datamig resume encrypt-user-data",),
+    "cancel": ("datamig cancel RUN_ID",),
+    "history": ("datamig history --limit 5", "datamig history --failed --json"),
+    "keys generate": ("datamig keys generate", "datamig keys generate --out field-encryption.key"),
+    "sample load": ("datamig sample load --users 1000 --database embedded:./sample",),
+    "quarantine list": ("datamig quarantine list RUN_ID",),
+}
+
+
+def _epilogue(chain: str) -> str:
+    lines = EXAMPLES.get(chain, ())
+    return "Examples:\n\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("taaxdog-datamig")
+
+
+app = App(
+    name="datamig",
+    help="Change live production data in PostgreSQL safely: with proof, and with undo.",
+    help_epilogue=_epilogue(""),
+    help_format="plaintext",
+    help_formatter="default" if sys.stdout.isatty() else "plain",
+    version=_version,
+)
+
+
+def _register(parent: App, chain: str, help_: str, group: Group | None = None) -> None:
+    """Register a command, which lives in the module named by its words and the function by its last."""
+    word = chain.rpartition(" ")[2]
+    path = f"{_COMMANDS}.{chain.replace(' ', '_')}:{word}"
+    parent.command(path, name=word, help=help_, group=group, help_epilogue=_epilogue(chain))
+
+
+for _chain, _help, _group in (
+    ("demo", "See everything work on a throw-away database.", START),
+    ("doctor", "Examine environment, server, privileges, keys and schema.", START),
+    ("list", "The migrations, and their state in this database.", MIGRATE),
+    ("plan", "What migrations would do: rows, statements, size and time. Changes nothing.", MIGRATE),
+    ("run", "Run migrations, in dependency order. A run left by a killed process is resumed.", MIGRATE),
+    ("rollback", "Give rows back their values from before a run, unless they changed since.", MIGRATE),
+    ("status", "How runs stand: rows, who holds them, what they wait for.", STEER),
+    ("pause", "Stop a run between two chunks; it can be resumed.", STEER),
+    ("resume", "Go on with a paused or abandoned run, here.", STEER),
+    ("cancel", "Stop a run between two chunks and roll back what it did.", STEER),
+    ("history", "Runs of the past, the latest first.", STEER),
+):
+    _register(app, _chain, _help, _group)
+
+for _sub, _about, _group, _last, _help in (
+    ("quarantine", "Rows that a run refused.", STEER, "list", "Which rows, and why."),
+    ("keys", "Keys that seal sensitive columns.", REST, "generate", "Make a new key."),
+    ("sample", "The sample TAAXDOG database.", REST, "load", "Load it into an empty database."),
+):
+    _nested = App(name=_sub, help=_about, group=_group, help_epilogue="")
+    app.command(_nested)
+    _register(_nested, f"{_sub} {_last}", _help)
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    common: Common | None = None,
+) -> int:
+    session = Session(common=common or Common())
+    try:
+        return _call(session, tokens)
+    except CycloptsError:
+        raise
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where errors become messages
+        return _fail(error, session)
+
+
+def _call(session: Session, tokens: Iterable[str]) -> int:
+    words = list(tokens)
+    if not words and session.common.json:
+        raise UsageError("no command is given", "`datamig --help` lists them")
+    command, bound, ignored = app.parse_args(words, exit_on_error=False, print_error=False)
+    extra = {"session": session} if "session" in ignored else {}
+    answer = command(*bound.args, **bound.kwargs, **extra)
+    if isinstance(answer, Coroutine):
+        from taaxdog_datamig_cli.interrupts import drive
+
+        answer = drive(answer, session)
+    if answer is None:
+        return exits.DONE
+    session.show(answer)
+    return exits.of_answer(answer)
+
+
+def _fail(error: BaseException, session: Session) -> int:
+    """Say what went wrong: on stderr for a person, as one document on stdout for `--json`."""
+    import traceback
+
+    from taaxdog_datamig.redaction import redact
+    from taaxdog_datamig_cli import shapes
+
+    code = exits.of_error(error)
+    if session.common.verbose and not isinstance(error, exits.Interrupted | exits.Declined):
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
+    if session.common.json:
+        sys.stdout.write(shapes.encode(shapes.error_document(error, finished=session.finished)))
+        return code
+    for answer in session.finished:
+        session.show(answer)
+    if (report := getattr(error, "report", None)) is not None:
+        session.show(report)
+    told = shapes.error_document(error)["error"]
+    _complain(redact(told["what"]), redact(told["todo"]))
+    return code
+
+
+def _complain(what: str, todo: str) -> None:
+    sys.stderr.write(f"error: {what}\n")
+    if todo:
+        sys.stderr.write(f"  {todo}\n")
+
+
+def _misused(error: CycloptsError, words: Sequence[str]) -> int:
+    """Words that make no command line. Nothing is imported and nothing was tried."""
+    chain = " ".join(("datamig", *(error.command_chain or ())))
+    told = UsageError(" ".join(str(error).split()).rstrip("."), f"`{chain} --help` shows how")
+    # Parsing failed, so only the bare words can say whether a document is wanted.
+    asked = Common(json="--json" in words, verbose=False)
+    return _fail(told, Session(common=asked))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        argv: the words after the program's name; `sys.argv` by default.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    code = exits.DONE
+    try:
+        try:
+            code = cast(
+                "int", app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
+            )
+        except CycloptsError as error:
+            code = _misused(error, words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain again while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

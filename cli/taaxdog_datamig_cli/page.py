@@ -1,0 +1,113 @@
+"""A page: what a person reads, before it is known whether a terminal or a pipe will show it.
+
+A terminal gets colour and tables that fit its width; a pipe gets plain lines that nothing wraps or cuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Tone: TypeAlias = Literal["plain", "head", "good", "warn", "bad", "dim"]
+
+_STYLES: dict[Tone, str] = {
+    "plain": "",
+    "head": "bold",
+    "good": "green",
+    "warn": "yellow",
+    "bad": "bold red",
+    "dim": "dim",
+}
+
+
+@attrs.frozen
+class Line:
+    """One line of text."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+@attrs.frozen
+class Facts:
+    """Names and what they are."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@attrs.frozen
+class Table:
+    """Rows under headings; columns named in `numbers` are set flush right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[str] = frozenset()
+
+
+Block: TypeAlias = Line | Facts | Table
+Page: TypeAlias = Sequence[Block]
+
+
+def write_plain(page: Page, stream: TextIO) -> None:
+    """Write `page` as lines without colour, however wide they are."""
+    for block in page:
+        stream.writelines(f"{line.rstrip()}\n" for line in _plain_lines(block))
+
+
+def write_rich(page: Page, stream: TextIO) -> None:
+    """Write `page` for a terminal. NO_COLOR is respected."""
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    for block in page:
+        console.print(_renderable(block))
+
+
+def _plain_lines(block: Block) -> Iterator[str]:
+    match block:
+        case Line(text=text):
+            yield text
+        case Facts(pairs=pairs):
+            width = max((len(name) for name, _ in pairs), default=0)
+            for name, value in pairs:
+                yield f"  {name.ljust(width)}  {value}"
+        case Table():
+            widths = [
+                max(len(row[place]) for row in (block.columns, *block.rows))
+                for place in range(len(block.columns))
+            ]
+            for row in (block.columns, *block.rows):
+                yield "  " + "  ".join(
+                    cell.rjust(width) if column in block.numbers else cell.ljust(width)
+                    for column, cell, width in zip(block.columns, row, widths, strict=True)
+                )
+
+
+def _renderable(block: Block) -> RenderableType:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    match block:
+        case Line(text=text, tone=tone):
+            return Text(text, style=_STYLES[tone])
+        case Facts(pairs=pairs):
+            grid = RichTable.grid(padding=(0, 2, 0, 0))
+            grid.add_column(style="dim", no_wrap=True)
+            grid.add_column(overflow="fold")
+            for name, value in pairs:
+                grid.add_row(f"  {name}", Text(value))
+            return grid
+        case Table():
+            table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+            for column in block.columns:
+                justify: Literal["left", "right"] = "right" if column in block.numbers else "left"
+                table.add_column(column, justify=justify, overflow="fold")
+            for row in block.rows:
+                table.add_row(*(Text(cell) for cell in row))
+            return table

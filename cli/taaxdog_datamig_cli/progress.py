@@ -1,0 +1,206 @@
+"""Progress on stderr: a moving display at a terminal, a heartbeat line every few seconds elsewhere.
+
+Reporters subscribe to the engine's events. A subscriber that raises would stop the run, so a reader that
+went away (a closed pipe) only ends the reporting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+import attrs
+
+from taaxdog_datamig.events import ChunkDone, Event, StepStarted, SweepStarted, TableStarted, Waiting, Warned
+from taaxdog_datamig_cli.render import count, duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+#: Seconds between two heartbeat lines.
+HEARTBEAT = 5.0
+
+
+class Reporter(Protocol):
+    """Shows what the engine does between `start` and `stop`."""
+
+    def start(self, title: str) -> None:
+        """Begin to show work called `title`."""
+
+    def stop(self) -> None:
+        """End showing it."""
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened."""
+
+
+@attrs.define
+class Meter:
+    """Rows done, rate and time left for the table being worked on."""
+
+    clock: Callable[[], float] = time.monotonic
+    table: str = ""
+    expected: int = 0
+    done: int = 0
+    changed: int = 0
+    quarantined: int = 0
+    since: float = 0.0
+
+    def begin(self, table: str, rows: int) -> None:
+        """Start on `table`, with `rows` expected to change."""
+        self.table, self.expected, self.since = table, rows, self.clock()
+        self.done = self.changed = self.quarantined = 0
+
+    def add(self, chunk: ChunkDone) -> None:
+        """Count a finished chunk."""
+        if chunk.table != self.table:
+            self.begin(chunk.table, 0)
+        self.changed += chunk.changed
+        self.quarantined += chunk.quarantined
+        self.done += chunk.changed + chunk.quarantined
+
+    @property
+    def rate(self) -> float:
+        """Rows a second since the table was begun."""
+        seconds = self.clock() - self.since
+        return self.done / seconds if seconds > 0 else 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{self.table} {count(self.done)}"]
+        if self.expected:
+            parts[0] += f" of {count(self.expected)} rows ({min(self.done / self.expected, 1):.0%})"
+        else:
+            parts[0] += " rows"
+        if self.quarantined:
+            parts.append(f"{count(self.quarantined)} quarantined")
+        if rate := self.rate:
+            parts.append(f"{count(round(rate))} rows/s")
+            if left := max(self.expected - self.done, 0):
+                parts.append(f"about {duration(left / rate)} left")
+        return ", ".join(parts)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, title: str) -> None:
+        """Show nothing."""
+
+    def stop(self) -> None:
+        """Show nothing."""
+
+    def __call__(self, event: Event) -> None:
+        """Show nothing."""
+
+
+class Heartbeat:
+    """Plain lines: each step once, and how far it is every few seconds."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._meter = Meter(clock=clock)
+        self._title, self._last, self._reason = "", 0.0, ""
+        self._open = True
+
+    def start(self, title: str) -> None:
+        """Name what begins; every line carries the name."""
+        self._title, self._last, self._reason = title, self._clock(), ""
+
+    def stop(self) -> None:
+        """Nothing is left to clean up."""
+
+    def __call__(self, event: Event) -> None:
+        """Write a line if it is time for one."""
+        match event:
+            case StepStarted(step=step):
+                self._write(step)
+            case TableStarted(table=table, rows=rows):
+                self._meter.begin(table, rows)
+            case SweepStarted(table=table, sweep=sweep, rows=rows):
+                self._write(f"{table}: sweep {sweep} over {count(rows)} rows")
+            case Waiting(reason=reason) if reason != self._reason:
+                self._reason = reason
+                self._write(f"waits: {reason}")
+            case Warned(message=message):
+                self._write(f"warning: {message}")
+            case ChunkDone():
+                self._reason = ""
+                self._meter.add(event)
+                if self._clock() - self._last >= HEARTBEAT:
+                    self._write(str(self._meter))
+
+    def _write(self, text: str) -> None:
+        self._last = self._clock()
+        if not self._open:
+            return
+        try:
+            self._stream.write(f"{self._title}: {text}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader is gone; the work goes on
+            self._open = False
+
+
+class Live:
+    """A bar for each table, its rate and time left, and the step or the reason for waiting."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._meter = Meter(clock=clock)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._title = ""
+
+    def start(self, title: str) -> None:
+        """Open the display."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        self._title = title
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(stderr=True, highlight=False),
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._task = self._progress.add_task(title, total=None, note="")
+        self._progress.start()
+
+    def stop(self) -> None:
+        """Close the display and leave the terminal clean."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def __call__(self, event: Event) -> None:
+        """Bring the display up to date."""
+        if self._progress is None or self._task is None:
+            return
+        match event:
+            case StepStarted(step=step):
+                self._update(total=None, completed=0, note=step)
+            case TableStarted(table=table, rows=rows):
+                self._meter.begin(table, rows)
+                self._update(total=rows or None, completed=0, note=str(self._meter))
+            case SweepStarted(table=table, sweep=sweep, rows=rows):
+                self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
+            case Waiting(reason=reason):
+                self._update(note=f"waits: {reason}")
+            case Warned(message=message):
+                self._progress.console.print(f"warning: {message}", style="yellow", markup=False)
+            case ChunkDone():
+                self._meter.add(event)
+                total = max(self._meter.expected, self._meter.done) or None
+                self._update(total=total, completed=self._meter.done, note=str(self._meter))
+
+    def _update(self, *, note: str, total: float | None = None, completed: float | None = None) -> None:
+        assert self._progress is not None
+        assert self._task is not None
+        if completed is None:
+            self._progress.update(self._task, description=self._title, note=note)
+        else:
+            self._progress.update(
+                self._task, description=self._title, note=note, total=total, completed=completed
+            )

@@ -1,0 +1,184 @@
+"""One call of the command line: what was asked for, the terminal it runs at, the library's doors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import attrs
+
+from taaxdog_datamig.errors import SettingsError
+from taaxdog_datamig_cli.exits import Declined, Interrupted
+from taaxdog_datamig_cli.options import Common
+
+if TYPE_CHECKING:
+    from taaxdog_datamig import Database, Runner
+    from taaxdog_datamig.settings import Settings
+    from taaxdog_datamig_cli.page import Page
+    from taaxdog_datamig_cli.progress import Reporter
+
+EMBEDDED = "embedded"
+
+_HOW_TO_NAME_A_DATABASE = (
+    "Set DATABASE_URL to a postgresql:// URL or pass --database URL; `--database embedded` starts a "
+    "throw-away server, and `demo` shows everything on one"
+)
+
+
+class _CurrentStderr:
+    """Writes to whatever `sys.stderr` is at the moment, so that log lines keep clear of a live display."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+@attrs.define
+class Session:
+    """What a command needs beside its own arguments."""
+
+    common: Common
+    #: Answers of work that is done, shown even when later work fails.
+    finished: list[Any] = attrs.field(factory=list)
+    #: What to say when a signal stops the command: what happened, and what to do.
+    if_interrupted: tuple[str, str] = ("interrupted; nothing was changed", "")
+    #: Whether a person is being asked at the moment.
+    prompting: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a person who can answer."""
+        return (
+            not self.common.json and not os.environ.get("CI") and sys.stdin.isatty() and sys.stdout.isatty()
+        )
+
+    def settings(self, **fixed: Any) -> Settings:
+        """Resolve the settings and switch logging on.
+
+        Raises:
+            SettingsError: see `Settings.load`.
+        """
+        from taaxdog_datamig.redaction import configure_logging
+        from taaxdog_datamig.settings import Settings
+
+        level = "debug" if self.common.verbose else "error" if self.common.quiet else None
+        settings = Settings.load(
+            config=self.common.config, database_url=self.common.database, log_level=level, **fixed
+        )
+        configure_logging(settings.log_level, self.common.log_format, cast("TextIO", _CurrentStderr()))
+        return settings
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[Settings]:
+        """Settings whose `database_url`, if any, is a server's: an embedded one runs inside."""
+        settings = self.settings()
+        kind, _, path = (settings.database_url or "").partition(":")
+        if kind != EMBEDDED:
+            yield settings
+            return
+        from taaxdog_datamig.embedded import EmbeddedServer
+
+        async with EmbeddedServer(Path(path) if path else None, durable=bool(path)) as server:
+            yield attrs.evolve(settings, database_url=server.dsn)
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[tuple[Database, Settings]]:
+        """A connected database.
+
+        Raises:
+            SettingsError: none is given.
+            DatabaseUnavailable: it does not answer.
+        """
+        from taaxdog_datamig import Database
+
+        async with self.served() as settings:
+            if settings.database_url is None:
+                raise SettingsError("no database is given", _HOW_TO_NAME_A_DATABASE)
+            async with Database.connect(settings.database_url, settings=settings) as database:
+                yield database, settings
+
+    @asynccontextmanager
+    async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:
+        """A runner on a connected database, whose events go to `reporter`."""
+        from taaxdog_datamig import Runner
+        from taaxdog_datamig.events import EventBus
+
+        bus = EventBus()
+        if reporter is not None:
+            bus.subscribe(reporter)
+        async with self.database() as (database, settings):
+            yield Runner(database, settings, events=bus)
+
+    def reporter(self) -> Reporter:
+        """How progress is shown here."""
+        from taaxdog_datamig_cli import progress
+
+        if self.common.quiet:
+            return progress.Silent()
+        if sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
+            return progress.Live()
+        return progress.Heartbeat(sys.stderr)
+
+    @contextmanager
+    def working_on(self, title: str, reporter: Reporter) -> Iterator[None]:
+        """Show progress under `title`."""
+        reporter.start(title)
+        try:
+            yield
+        finally:
+            reporter.stop()
+
+    def show(self, answer: Any) -> None:
+        """Put an answer on stdout, in the form this call wants.
+
+        Raises:
+            BrokenPipeError: nobody reads.
+        """
+        from taaxdog_datamig_cli import render, shapes
+
+        if self.common.json:
+            sys.stdout.write(shapes.encode(shapes.document(answer)))
+            sys.stdout.flush()
+        else:
+            self.show_page(render.page(answer))
+
+    def tell(self, answer: Any) -> None:
+        """Show an answer on the way to the command's own; with `--json` nothing."""
+        from taaxdog_datamig_cli import render
+
+        self.show_page(render.page(answer))
+
+    def show_page(self, content: Page) -> None:
+        """Put a page on stdout; with `--json` nothing: stdout belongs to the one document."""
+        if self.common.json:
+            return
+        from taaxdog_datamig_cli import page
+
+        write = page.write_rich if sys.stdout.isatty() else page.write_plain
+        write(content, sys.stdout)
+        sys.stdout.flush()
+
+    def confirm(self, question: str) -> None:
+        """Ask a person; return when they agree.
+
+        Raises:
+            Declined: they do not.
+            Interrupted: they press Ctrl-C.
+        """
+        sys.stdout.write(f"{question} [y/N] ")
+        sys.stdout.flush()
+        self.prompting = True
+        try:
+            answer = sys.stdin.readline().strip().lower()
+        except KeyboardInterrupt:
+            raise Interrupted(*self.if_interrupted) from None
+        finally:
+            self.prompting = False
+        if answer not in {"y", "yes"}:
+            raise Declined("not confirmed; nothing was changed", "--yes goes on without asking")

@@ -5,6 +5,7 @@ Each class is one JSON shape (see `shapes`): its fields are the document's field
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -65,12 +66,17 @@ class Diagnosis:
 
 @attrs.frozen
 class Sample:
-    """`sample load`."""
+    """`sample load`: what was loaded. All counts are exact."""
 
     users: int
     seed: int
-    faults: bool
-    report: Any
+    #: Rows by table.
+    rows: Mapping[str, int]
+    #: Rows that carry each fault; all zero with `--no-faults`.
+    faults: Mapping[str, int]
+    #: What each sensitive column holds.
+    sensitive: Mapping[str, Any]
+    seconds: float
 
 
 @attrs.frozen

@@ -172,7 +172,9 @@ def _complain(what: str, todo: str) -> None:
 def _misused(error: CycloptsError, words: Sequence[str]) -> int:
     """Words that make no command line. Nothing is imported and nothing was tried."""
     chain = " ".join(("datamig", *(error.command_chain or ())))
-    told = UsageError(" ".join(str(error).split()).rstrip("."), f"`{chain} --help` shows how")
+    # cyclopts would list every command; `--help` does that better.
+    what = " ".join(str(error).split()).partition(" Available commands:")[0]
+    told = UsageError(what.rstrip("."), f"`{chain} --help` shows how")
     # Parsing failed, so only the bare words can say whether a document is wanted.
     asked = Common(json="--json" in words, verbose=False)
     return _fail(told, Session(common=asked))

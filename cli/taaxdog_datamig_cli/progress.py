@@ -7,7 +7,7 @@ went away (a closed pipe) only ends the reporting.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 import attrs
@@ -204,3 +204,30 @@ class Live:
             self._progress.update(
                 self._task, description=self._title, note=note, total=total, completed=completed
             )
+
+
+def loading(reporter: Reporter, rows: Mapping[str, int]) -> Callable[[str, int, int], None]:
+    """A callback for loading `rows` (by table) that tells `reporter`: all tables as one, then each phase."""
+    done: dict[str, int] = {}
+    reporter(TableStarted(table="all tables", rows=sum(rows.values())))
+
+    def tell(what: str, now: int, _total: int) -> None:
+        before = done.get(what)
+        done[what] = now
+        if what in rows:
+            more = now - (before or 0)
+            reporter(
+                ChunkDone(
+                    table="all tables",
+                    changed=more,
+                    skipped=0,
+                    quarantined=0,
+                    conflicts=0,
+                    seconds=0,
+                    next_size=0,
+                )
+            )
+        elif before is None:
+            reporter(StepStarted(step=what))
+
+    return tell

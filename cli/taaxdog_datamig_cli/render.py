@@ -280,8 +280,17 @@ def _diagnosis(answer: answers.Diagnosis) -> Page:
 
 
 def _sample(answer: answers.Sample) -> Page:
-    faults = "with known faults" if answer.faults else "without faults"
-    return [Line(f"Loaded {count(answer.users)} users {faults} (seed {answer.seed}).", "good")]
+    return [
+        Line(f"Loaded the sample database (seed {answer.seed}).", "good"),
+        Facts(
+            [
+                ("users", count(answer.users)),
+                ("rows", count(sum(answer.rows.values()))),
+                ("rows with a fault", count(sum(answer.faults.values()))),
+                ("time", duration(answer.seconds)),
+            ]
+        ),
+    ]
 
 
 def _new_key(answer: answers.NewKey) -> Page:

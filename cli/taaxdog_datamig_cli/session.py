@@ -18,6 +18,7 @@ from taaxdog_datamig_cli.options import Common
 if TYPE_CHECKING:
     from taaxdog_datamig import Database, Runner
     from taaxdog_datamig.settings import Settings
+    from taaxdog_datamig_cli.answers import Sample
     from taaxdog_datamig_cli.page import Page
     from taaxdog_datamig_cli.progress import Reporter
 
@@ -27,6 +28,17 @@ _HOW_TO_NAME_A_DATABASE = (
     "Set DATABASE_URL to a postgresql:// URL or pass --database URL; `--database embedded` starts a "
     "throw-away server, and `demo` shows everything on one"
 )
+
+
+def required(settings: Settings) -> str:
+    """The database's URL.
+
+    Raises:
+        SettingsError: none is given; it is never guessed.
+    """
+    if settings.database_url is None:
+        raise SettingsError("no database is given", _HOW_TO_NAME_A_DATABASE)
+    return settings.database_url
 
 
 class _CurrentStderr:
@@ -87,6 +99,34 @@ class Session:
         async with EmbeddedServer(Path(path) if path else None, durable=bool(path)) as server:
             yield attrs.evolve(settings, database_url=server.dsn)
 
+    async def load_sample(
+        self, dsn: str, *, users: int, faults: bool, seed: int, legacy_key: bytes | None
+    ) -> Sample:
+        """Load the sample database and show how far it is."""
+        from taaxdog_datamig.demo import load_sample
+        from taaxdog_datamig.demo.sizes import rows_by_table
+        from taaxdog_datamig_cli.answers import Sample
+        from taaxdog_datamig_cli.progress import loading
+
+        reporter = self.reporter()
+        with self.working_on("sample", reporter):
+            report = await load_sample(
+                dsn,
+                users=users,
+                faults=faults,
+                seed=seed,
+                legacy_key=legacy_key,
+                progress=loading(reporter, rows_by_table(users)),
+            )
+        return Sample(
+            users=report.users,
+            seed=report.seed,
+            rows=report.rows,
+            faults=report.faults,
+            sensitive=report.sensitive,
+            seconds=report.seconds,
+        )
+
     @asynccontextmanager
     async def database(self) -> AsyncIterator[tuple[Database, Settings]]:
         """A connected database.
@@ -97,11 +137,11 @@ class Session:
         """
         from taaxdog_datamig import Database
 
-        async with self.served() as settings:
-            if settings.database_url is None:
-                raise SettingsError("no database is given", _HOW_TO_NAME_A_DATABASE)
-            async with Database.connect(settings.database_url, settings=settings) as database:
-                yield database, settings
+        async with (
+            self.served() as settings,
+            Database.connect(required(settings), settings=settings) as database,
+        ):
+            yield database, settings
 
     @asynccontextmanager
     async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:

@@ -6,7 +6,7 @@ the number. The shapes are described in docs/reference/json.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -65,11 +65,12 @@ def encode(value: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Plan):
-        return {**attrs.asdict(value), "pending_rows": value.pending_rows}
     if attrs.has(type(value)):
-        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
-    if isinstance(value, dict):
+        plain = {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        if isinstance(value, Plan):
+            plain["pending_rows"] = value.pending_rows
+        return plain
+    if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,7 @@ class Story:
     runner: Runner
     dsn: str
     users: int
-    legacy_key: str
+    legacy_key: bytes
     #: Label, query, primary key, and a description of the value before.
     row: list[tuple[str, str, str, str]] = attrs.field(factory=list)
     plan: Plan | None = None
@@ -89,11 +90,11 @@ async def demo(
         _require_new(keep)
     session.if_interrupted = ("interrupted; the throw-away database is gone", "")
     # Nothing of the caller's environment: the demo is the same everywhere and touches nobody's keys.
-    key, legacy_key = generate_key(), generate_key()
+    key, legacy_key = generate_key(), os.urandom(32)
     reporter = session.reporter()
     async with EmbeddedServer(keep, durable=keep is not None) as server:
         settings = Settings(
-            database_url=server.dsn, field_encryption_key=key, field_encryption_legacy_key=legacy_key
+            database_url=server.dsn, field_encryption_key=key, field_encryption_legacy_key=legacy_key.hex()
         )
         bus = EventBus()
         bus.subscribe(reporter)
@@ -135,10 +136,11 @@ def _require_new(folder: Path) -> None:
 
 
 async def _load(story: Story) -> None:
-    from taaxdog_datamig.demo import load_sample
-
-    with story.session.working_on("sample", story.reporter):
-        await load_sample(story.dsn, users=story.users, faults=True, seed=1, legacy_key=story.legacy_key)
+    story.session.tell(
+        await story.session.load_sample(
+            story.dsn, users=story.users, faults=True, seed=1, legacy_key=story.legacy_key
+        )
+    )
     for label, first, again in _LOOK_AT:
         story.row += [(label, again, key, describe(value)) for key, value in await _fetch(story.dsn, first)]
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from taaxdog_datamig.errors import SettingsError
+from taaxdog_datamig.settings import Settings
 from taaxdog_datamig_cli.answers import Sample
 from taaxdog_datamig_cli.options import AT_LEAST_ONE
-from taaxdog_datamig_cli.session import Session
+from taaxdog_datamig_cli.session import Session, required
 
 DEFAULT_SEED = 1
 
@@ -29,19 +29,15 @@ async def load(
         seed: The same seed gives the same rows.
         session: Given by the command line.
     """
-    from taaxdog_datamig.demo import load_sample
-
-    reporter = session.reporter()
     async with session.served() as settings:
-        if settings.database_url is None:
-            raise SettingsError("no database is given", "Set DATABASE_URL or pass --database URL")
-        with session.working_on("sample", reporter):
-            report = await load_sample(
-                settings.database_url,
-                users=users,
-                faults=faults,
-                seed=seed,
-                legacy_key=settings.field_encryption_legacy_key,
-                progress=None,
-            )
-    return Sample(users, seed, faults, report)
+        return await session.load_sample(
+            required(settings), users=users, faults=faults, seed=seed, legacy_key=_legacy_key(settings)
+        )
+
+
+def _legacy_key(settings: Settings) -> bytes | None:
+    """The application's own key, so that some values are sealed as it would seal them."""
+    from taaxdog_datamig.crypto.keytext import parse_legacy_key
+
+    text = settings.field_encryption_legacy_key
+    return None if text is None else parse_legacy_key(text, "FIELD_ENCRYPTION_LEGACY_KEY")

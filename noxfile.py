@@ -1,0 +1,81 @@
+"""The contributor's menu: `nox -l` lists it, `nox -s lint` runs one dish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typing", "floors", "tests-3.11"]
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+def _install(session: nox.Session) -> None:
+    session.install("-e", ".[dev]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and format."""
+    session.install("ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types: mypy, strict."""
+    _install(session)
+    session.run("mypy")
+
+
+@nox.session
+def floors(session: nox.Session) -> None:
+    """Architecture: imports point downward only."""
+    _install(session)
+    session.run("lint-imports")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The suite, on each Python that is installed."""
+    _install(session)
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The long campaigns: kill, drop, cancel, fill."""
+    _install(session)
+    session.run("pytest", "tests/faults", "--timeout", "3600", "-o", "addopts=--strict-markers", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The built wheel, installed elsewhere and used from another folder."""
+    session.install("build")
+    built = Path(session.create_tmp()) / "dist"
+    session.run("python", "-m", "build", "--outdir", str(built))
+    [made] = built.glob("*.whl")
+    session.install("--force-reinstall", f"{made}[demo]")
+    with session.chdir(session.create_tmp()):
+        session.run("datamig", "--version")
+        session.run("python", "-m", "taaxdog_datamig", "demo", "--users", "500")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation says what the code does."""
+    _install(session)
+    session.run("pytest", "tests/docs")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed: how long `--help` takes, and what else `benchmarks/` holds."""
+    _install(session)
+    for benchmark in sorted(Path("benchmarks").glob("bench_*.py")):
+        session.run("python", str(benchmark))

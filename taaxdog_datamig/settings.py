@@ -52,6 +52,8 @@ class Settings:
     outage_patience: float = attrs.field(default=60.0, validator=_positive)
     #: How long a run's lease lasts without a sign of life, seconds.
     lease_seconds: float = attrs.field(default=15.0, validator=_positive)
+    #: Let a run take the meaning from a unique index on a sensitive column: sealed values all differ.
+    allow_unique_index_loss: bool = False
     #: Importable modules with custom migrations.
     migrations: tuple[str, ...] = ()
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.

@@ -170,6 +170,17 @@ class RunRecord:
 
 
 @attrs.frozen(kw_only=True)
+class QuarantineRecord:
+    """A row that a run refused."""
+
+    table: str
+    key: tuple[str, ...]
+    code: str
+    reason: str
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
 class MigrationState:
     """A migration as `list` shows it."""
 

@@ -1,0 +1,12 @@
+"""The built-in migrations, one file each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+
+if TYPE_CHECKING:
+    from taaxdog_datamig.migration import Migration
+
+BUILTIN: tuple[type[Migration], ...] = (EncryptUserData,)

@@ -1,0 +1,98 @@
+"""Change live production data in PostgreSQL safely and fast.
+
+async with Database.connect(dsn) as db:
+    runner = Runner(db)
+    plan = await runner.plan("encrypt-user-data")
+    report = await runner.run("encrypt-user-data", RunOptions(dry_run=True))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.engine.reports import (
+        MigrationState,
+        Plan,
+        QuarantineRecord,
+        RollbackReport,
+        RunOptions,
+        RunRecord,
+        RunReport,
+        TablePlan,
+        TableReport,
+    )
+    from taaxdog_datamig.engine.runner import Runner
+    from taaxdog_datamig.errors import DatamigError
+    from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.migration import Changes, ColumnMigration, Migration, Registry, Reject, Row, Skip, Target
+    from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.settings import Settings
+
+#: Where each name lives. Imported when first used: `import taaxdog_datamig` must cost next to nothing
+#: in a deploy script that only wants one of them.
+_HOMES = {
+    "Changes": "migration",
+    "ColumnMigration": "migration",
+    "Database": "pg.database",
+    "DatamigError": "errors",
+    "EventBus": "events",
+    "Keyring": "crypto",
+    "Migration": "migration",
+    "MigrationState": "engine.reports",
+    "Plan": "engine.reports",
+    "QuarantineRecord": "engine.reports",
+    "Registry": "migration",
+    "Reject": "migration",
+    "RollbackReport": "engine.reports",
+    "Row": "migration",
+    "RunOptions": "engine.reports",
+    "RunRecord": "engine.reports",
+    "RunReport": "engine.reports",
+    "Runner": "engine.runner",
+    "Settings": "settings",
+    "Skip": "migration",
+    "TablePlan": "engine.reports",
+    "TableReport": "engine.reports",
+    "Target": "migration",
+}
+
+__all__ = [
+    "Changes",
+    "ColumnMigration",
+    "Database",
+    "DatamigError",
+    "EventBus",
+    "Keyring",
+    "Migration",
+    "MigrationState",
+    "Plan",
+    "QuarantineRecord",
+    "Registry",
+    "Reject",
+    "RollbackReport",
+    "Row",
+    "RunOptions",
+    "RunRecord",
+    "RunReport",
+    "Runner",
+    "Settings",
+    "Skip",
+    "TablePlan",
+    "TableReport",
+    "Target",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,35 @@
+-- Primary keys. verification_tokens has none.
+
+ALTER TABLE "accounts" ADD CONSTRAINT "accounts_pkey" PRIMARY KEY ("id");
+ALTER TABLE "ai_cache" ADD CONSTRAINT "ai_cache_pkey" PRIMARY KEY ("id");
+ALTER TABLE "ai_conversations" ADD CONSTRAINT "ai_conversations_pkey" PRIMARY KEY ("id");
+ALTER TABLE "ai_insights" ADD CONSTRAINT "ai_insights_pkey" PRIMARY KEY ("id");
+ALTER TABLE "ai_provider_health" ADD CONSTRAINT "ai_provider_health_pkey" PRIMARY KEY ("id");
+ALTER TABLE "ai_usage_tracking" ADD CONSTRAINT "ai_usage_tracking_pkey" PRIMARY KEY ("id");
+ALTER TABLE "aml_transaction_monitoring" ADD CONSTRAINT "aml_transaction_monitoring_pkey" PRIMARY KEY ("id");
+ALTER TABLE "apra_incident_reports" ADD CONSTRAINT "apra_incident_reports_pkey" PRIMARY KEY ("id");
+ALTER TABLE "audit_logs" ADD CONSTRAINT "audit_logs_pkey" PRIMARY KEY ("id");
+ALTER TABLE "bank_accounts" ADD CONSTRAINT "bank_accounts_pkey" PRIMARY KEY ("id");
+ALTER TABLE "bank_connections" ADD CONSTRAINT "bank_connections_pkey" PRIMARY KEY ("id");
+ALTER TABLE "bank_transactions" ADD CONSTRAINT "bank_transactions_pkey" PRIMARY KEY ("id");
+ALTER TABLE "basiq_api_logs" ADD CONSTRAINT "basiq_api_logs_pkey" PRIMARY KEY ("id");
+ALTER TABLE "basiq_users" ADD CONSTRAINT "basiq_users_pkey" PRIMARY KEY ("id");
+ALTER TABLE "basiq_webhooks" ADD CONSTRAINT "basiq_webhooks_pkey" PRIMARY KEY ("id");
+ALTER TABLE "budget_tracking" ADD CONSTRAINT "budget_tracking_pkey" PRIMARY KEY ("id");
+ALTER TABLE "budgets" ADD CONSTRAINT "budgets_pkey" PRIMARY KEY ("id");
+ALTER TABLE "compliance_configuration" ADD CONSTRAINT "compliance_configuration_pkey" PRIMARY KEY ("id");
+ALTER TABLE "data_access_requests" ADD CONSTRAINT "data_access_requests_pkey" PRIMARY KEY ("id");
+ALTER TABLE "financial_audit_logs" ADD CONSTRAINT "financial_audit_logs_pkey" PRIMARY KEY ("id");
+ALTER TABLE "financial_insights" ADD CONSTRAINT "financial_insights_pkey" PRIMARY KEY ("id");
+ALTER TABLE "goals" ADD CONSTRAINT "goals_pkey" PRIMARY KEY ("id");
+ALTER TABLE "gst_transaction_details" ADD CONSTRAINT "gst_transaction_details_pkey" PRIMARY KEY ("id");
+ALTER TABLE "invoice_line_items" ADD CONSTRAINT "invoice_line_items_pkey" PRIMARY KEY ("id");
+ALTER TABLE "invoices" ADD CONSTRAINT "invoices_pkey" PRIMARY KEY ("id");
+ALTER TABLE "password_reset_tokens" ADD CONSTRAINT "password_reset_tokens_pkey" PRIMARY KEY ("id");
+ALTER TABLE "payments" ADD CONSTRAINT "payments_pkey" PRIMARY KEY ("id");
+ALTER TABLE "privacy_consents" ADD CONSTRAINT "privacy_consents_pkey" PRIMARY KEY ("id");
+ALTER TABLE "receipts" ADD CONSTRAINT "receipts_pkey" PRIMARY KEY ("id");
+ALTER TABLE "sessions" ADD CONSTRAINT "sessions_pkey" PRIMARY KEY ("id");
+ALTER TABLE "subscriptions" ADD CONSTRAINT "subscriptions_pkey" PRIMARY KEY ("id");
+ALTER TABLE "tax_returns" ADD CONSTRAINT "tax_returns_pkey" PRIMARY KEY ("id");
+ALTER TABLE "users" ADD CONSTRAINT "users_pkey" PRIMARY KEY ("id");

@@ -1,0 +1,181 @@
+"""Compare-and-set of a chunk's rows inside an open transaction, and trying again when it goes wrong."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import attrs
+
+from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
+from taaxdog_datamig.pg.retry import Backoff, Fault, classify, describe, refused, sqlstate
+from taaxdog_datamig.pg.rows import Shape, transposed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.ledger import Key
+
+#: Tries of a chunk that meets other people's locks before it steps around the locked rows.
+_POLITE_TRIES = 2
+#: Tries of a chunk that collides (deadlock, serialization, cancelled statement) before we give up.
+_TRIES = 12
+
+Texts = tuple[str | None, ...]
+
+
+@attrs.frozen
+class Item:
+    """A row to be changed: its key, and its columns' text before and after. Never shown."""
+
+    key: Key
+    old: Texts = attrs.field(repr=False)
+    new: Texts = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Mode:
+    """How carefully a chunk is tried."""
+
+    #: Step around rows that others have locked.
+    skip_locked: bool = False
+    #: Find the rows that the server refuses, and leave them out.
+    bisect: bool = False
+    #: A transaction was lost on the way: it may have been committed.
+    uncertain: bool = False
+
+
+@attrs.define
+class Applied:
+    """What became of the rows, by position."""
+
+    #: The columns' text as stored.
+    stored: dict[int, Texts] = attrs.field(factory=dict, repr=False)
+    #: Why the server refused a row; names the constraint, never the value.
+    refused: dict[int, tuple[str, str]] = attrs.field(factory=dict)
+
+
+def session_sql(settings_lock_timeout: float, chunk_seconds: float) -> str:
+    """What holds for a chunk's transaction.
+
+    A lost tail of chunk commits is harmless, since rows, before-images and checkpoint are lost together;
+    hence no wait for the disk. Joining a chunk to its table by anything but the index would read it whole.
+    """
+    return (
+        f"SET LOCAL lock_timeout = '{settings_lock_timeout * 1000:.0f}ms';"
+        f"SET LOCAL statement_timeout = '{max(5.0, 10 * chunk_seconds) * 1000:.0f}ms';"
+        "SET LOCAL synchronous_commit = off;"
+        "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;"
+        "SET LOCAL enable_bitmapscan = off"
+    )
+
+
+async def apply(connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item], mode: Mode) -> Applied:
+    """Change the rows that still hold what was read; the caller's transaction decides."""
+    applied = Applied()
+    positions = list(range(len(items)))
+    if mode.skip_locked and items:
+        keys = transposed([item.key for item in items], len(shape.key))
+        free = await connection.fetch(shape.lock_sql(), *keys)
+        positions = sorted(row["ord"] - 1 for row in free)
+    if mode.bisect:
+        await _bisect(connection, shape, items, positions, applied)
+    else:
+        await _update(connection, shape, items, positions, applied)
+    return applied
+
+
+async def _update(
+    connection: PoolConnectionProxy[Any],
+    shape: Shape,
+    items: Sequence[Item],
+    positions: Sequence[int],
+    applied: Applied,
+) -> None:
+    if not positions:
+        return
+    chosen = [items[position] for position in positions]
+    arguments = transposed([item.key for item in chosen], len(shape.key))
+    for i in range(len(shape.columns)):
+        arguments.append([item.old[i] for item in chosen])
+        arguments.append([item.new[i] for item in chosen])
+    for row in await connection.fetch(shape.update_sql(), *arguments):
+        applied.stored[positions[row["ord"] - 1]] = row[1:]
+
+
+async def _bisect(
+    connection: PoolConnectionProxy[Any],
+    shape: Shape,
+    items: Sequence[Item],
+    positions: Sequence[int],
+    applied: Applied,
+) -> None:
+    """Halve until the rows the server refuses stand alone. Savepoints keep what succeeded."""
+    try:
+        async with connection.transaction():
+            await _update(connection, shape, items, positions, applied)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if classify(error) is not Fault.DATA:
+            raise
+        if len(positions) == 1:
+            reason = describe(error) if isinstance(error, asyncpg.PostgresError) else "not encodable"
+            applied.refused[positions[0]] = (f"refused-{sqlstate(error)}", f"the server refused it: {reason}")
+            return
+        middle = len(positions) // 2
+        await _bisect(connection, shape, items, positions[:middle], applied)
+        await _bisect(connection, shape, items, positions[middle:], applied)
+
+
+async def persistently(job: Job, doing: str, work: Callable[[Mode], Awaitable[None]], *, skip: bool) -> None:
+    """Do `work`, a whole transaction, until it succeeds or cannot.
+
+    Args:
+        job: gives patience, and hears why we wait.
+        doing: what `work` does, for messages.
+        work: gets the mode to work in; must be safe to do again.
+        skip: whether rows locked by others may be left for later.
+
+    Raises:
+        DatabaseUnavailable: the server was away for longer than `outage_patience`.
+        ServerRefused: an error that trying again does not change.
+    """
+    mode = Mode()
+    collisions = 0
+    gone_since: float | None = None
+    delays = Backoff().delays()
+    while True:
+        try:
+            await work(mode)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, EOFError) as error:
+            fault = classify(error)
+            if fault is Fault.DATA and not mode.bisect:
+                mode = attrs.evolve(mode, bisect=True)
+                continue
+            if fault in {Fault.DATA, Fault.FATAL}:
+                raise refused(error, doing) from None
+            if fault is Fault.GONE:
+                now = time.monotonic()
+                gone_since = gone_since or now
+                if now - gone_since > job.db.settings.outage_patience:
+                    raise DatabaseUnavailable(
+                        f"{doing}: the server has been away for {now - gone_since:.0f} s ({sqlstate(error)})",
+                        "When it is back, start the same run again: it goes on where it stopped",
+                    ) from None
+                mode = attrs.evolve(mode, uncertain=True)
+                await job.wait("the connection to the server was lost", next(delays))
+                continue
+            collisions += 1
+            if collisions > _TRIES:
+                raise ServerRefused(
+                    f"{doing}: gave up after {_TRIES} tries ({sqlstate(error)})",
+                    "Other sessions hold the rows: see pg_stat_activity, then start the same run again",
+                ) from None
+            if skip and collisions >= _POLITE_TRIES:
+                mode = attrs.evolve(mode, skip_locked=True)
+            await job.wait("other sessions hold locks on the rows", next(delays))
+        else:
+            return

@@ -1,0 +1,23 @@
+"""Workers as tasks of this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from taaxdog_datamig.engine.groups import only_error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class LocalExecutor:
+    """Runs workers in one task group."""
+
+    async def run(self, worker: Callable[[], Awaitable[None]], workers: int) -> None:
+        """Return when every worker has; raise the first error of one, with the others cancelled."""
+        with only_error():
+            async with anyio.create_task_group() as group:
+                for _ in range(workers):
+                    group.start_soon(worker)

@@ -1,0 +1,62 @@
+"""Signs of life: while a process works on a run it renews the run's lease; without that, others take over.
+
+The lease only decides who *should* work. That nobody else *can* is the fencing token's business: each chunk
+locks it inside its own transaction (`Runs.guard`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import asyncpg
+
+from taaxdog_datamig.engine.groups import only_error
+from taaxdog_datamig.errors import LeaseLost
+from taaxdog_datamig.pg.retry import Fault, classify
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from taaxdog_datamig.engine.job import Job
+
+
+@contextlib.asynccontextmanager
+async def held(job: Job) -> AsyncIterator[None]:
+    """Keep the lease for the time of the block.
+
+    Raises:
+        LeaseLost: another process took the run over; the block is cancelled.
+    """
+    if job.dry_run:  # its ledger is nobody else's
+        yield
+        return
+    with only_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(_renew, job)
+            yield
+            group.cancel_scope.cancel()
+
+
+async def _renew(job: Job) -> None:
+    seconds = job.db.settings.lease_seconds
+    renewed = time.monotonic()
+    while True:
+        try:
+            # One session for all: its end tells others at once that this process is gone.
+            async with job.db.acquire() as connection:
+                while True:
+                    if not await job.ledger.runs.heartbeat(
+                        connection, job.run_id, job.epoch, seconds, job.waiting
+                    ):
+                        raise LeaseLost(f"run {job.run_id} was taken over by another process")
+                    renewed = time.monotonic()
+                    await anyio.sleep(min(1.0, seconds / 3))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            if classify(error) is Fault.FATAL:
+                raise
+            # The chunks have their own patience with a server that is away; a lease that nobody
+            # took meanwhile is simply renewed.
+            await anyio.sleep(0.5 if time.monotonic() - renewed < seconds else 2.0)

@@ -1,0 +1,140 @@
+"""What a run would do: targets, rows, definitions, cost. Reads only."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from taaxdog_datamig.engine.reports import Plan, TablePlan
+from taaxdog_datamig.errors import PlanDrift
+from taaxdog_datamig.pg.catalog import hangers, leaves
+from taaxdog_datamig.planning import WINDOW_BLOCKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.migration import Migration, Target
+    from taaxdog_datamig.pg.database import Database
+
+#: Tables up to this many blocks are counted; larger ones are sampled.
+COUNTED_BLOCKS = 500_000
+SAMPLED_BLOCKS = 50_000
+#: Rows a second between which runs were measured on two cores and local disks.
+RATES = (8_000, 60_000)
+#: Bytes of WAL for a changed row, with its before-image: about 600 measured on `users`.
+WAL_PER_ROW = 800
+#: Share of a row by which a table grows, since most updates reuse room in their own page.
+GROWTH_PER_ROW = 120
+#: How far the number of pending rows may be from the pinned plan's: 20% and 100 rows.
+BAND = (0.2, 100)
+
+
+async def make_plan(db: Database, migration: Migration, targets: Sequence[Target], warnings: Sequence[str]) -> Plan:
+    """Look at each target's table, and estimate."""
+    tables: list[TablePlan] = []
+    said = list(warnings)
+    async with db.acquire() as connection:
+        for target in targets:
+            tables.append(await _plan_table(connection, target))
+            said += target.warnings
+            said += _warnings(tables[-1])
+    rows = sum(table.pending_rows for table in tables)
+    return Plan(
+        migration=migration.name,
+        version=migration.version,
+        description=migration.description,
+        applicable=True,
+        tables=tuple(tables),
+        growth_bytes=rows * GROWTH_PER_ROW,
+        wal_bytes=rows * WAL_PER_ROW,
+        seconds=(rows / RATES[1], rows / RATES[0]),
+        seconds_from=f"{RATES[0]:,} to {RATES[1]:,} rows a second, as measured on two cores",
+        warnings=tuple(said),
+        fingerprint=fingerprint(migration, targets),
+    )
+
+
+async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> TablePlan:
+    relation = target.table.relation
+    heaps = await leaves(connection, relation.oid)
+    pages = sum(leaf.pages for leaf in heaps)
+    sample = "" if pages <= COUNTED_BLOCKS else f" TABLESAMPLE SYSTEM ({100 * SAMPLED_BLOCKS / pages:.6f})"
+    row = await connection.fetchrow(
+        f"SELECT count(*) FILTER (WHERE {target.pending}) AS pending, count(*) AS total"
+        f" FROM {relation.quoted} AS t{sample}"
+    )
+    assert row is not None
+    scale = 1.0 if not sample else pages / SAMPLED_BLOCKS
+    names = [field.column for field in target.shape.columns]
+    hanging = await hangers(connection, relation.oid, names)
+    return TablePlan(
+        table=target.shape.table,
+        relation=relation.quoted,
+        columns=tuple(names),
+        pending_rows=round(row["pending"] * scale),
+        estimate="sampled" if sample else "counted",
+        total_rows=round(row["total"] * scale),
+        heap_bytes=pages * 8192,
+        windows=sum(-(-max(leaf.pages, 1) // WINDOW_BLOCKS) for leaf in heaps),
+        ddl=tuple(ddl.do for ddl in target.ddl),
+        triggers=hanging.triggers,
+        indexes=hanging.indexes + hanging.unique_indexes,
+    )
+
+
+def _warnings(table: TablePlan) -> list[str]:
+    said = []
+    if table.indexes:
+        said.append(
+            f"{table.relation}: {', '.join(table.indexes)} index changed columns: searches by the old value "
+            "find nothing afterwards, and no update of these rows can be heap-only"
+        )
+    if table.triggers:
+        said.append(
+            f"{table.relation}: triggers {', '.join(table.triggers)} fire for each row; what they change "
+            "elsewhere is not undone by a rollback"
+        )
+    if table.ddl:
+        said.append(
+            f"{table.relation}: columns are widened under a short exclusive lock; a rollback narrows them "
+            "again, which rewrites the table under that lock"
+        )
+    return said
+
+
+def fingerprint(migration: Migration, targets: Sequence[Target]) -> str:
+    """Changes whenever the migration's code, its predicates or what they apply to change."""
+    try:
+        code = inspect.getsource(inspect.getmodule(type(migration)) or type(migration))
+    except (OSError, TypeError):  # defined in a shell
+        code = ""
+    body = [
+        migration.name,
+        migration.version,
+        hashlib.sha256(code.encode()).hexdigest(),
+        [[target.shape.to_json(), target.pending, [ddl.do for ddl in target.ddl]] for target in targets],
+    ]
+    return hashlib.sha256(orjson.dumps(body)).hexdigest()
+
+
+def check_pinned(plan: Plan, pinned: Mapping[str, Any]) -> None:
+    """Hold a plan made now against one made earlier (`plan --out`).
+
+    Raises:
+        PlanDrift: they differ in code, arguments or predicates, or in rows beyond the band.
+    """
+    todo = "Look at what changed, then pin a new plan with `datamig plan --out`"
+    if pinned.get("migration") != plan.migration:
+        raise PlanDrift(f"the pinned plan is for {pinned.get('migration')!r}, not {plan.migration!r}", todo)
+    if pinned.get("fingerprint") != plan.fingerprint:
+        raise PlanDrift(f"the code, tables or predicates of {plan.migration} are not those of the pinned plan", todo)
+    before = {table.get("table"): table.get("pending_rows", 0) for table in pinned.get("tables", ())}
+    for table in plan.tables:
+        was = before.get(table.table, 0)
+        if abs(table.pending_rows - was) > BAND[0] * was + BAND[1]:
+            raise PlanDrift(f"{table.table} has {table.pending_rows:,} pending rows, the pinned plan {was:,}", todo)

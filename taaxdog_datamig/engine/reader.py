@@ -1,0 +1,137 @@
+"""Reads a window's rows, in parts that fit in memory, and has the migration judge each row."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from taaxdog_datamig import failpoints
+from taaxdog_datamig.engine.apply import Item, Mode, persistently
+from taaxdog_datamig.errors import RunError
+from taaxdog_datamig.ledger import Refusal
+from taaxdog_datamig.migration import Reject, Row, Skip, Target
+from taaxdog_datamig.pg.rows import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import asyncpg
+
+    from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.planning import ReadSize, Window
+
+Tid = tuple[int, int]
+
+
+@attrs.define
+class Batch:
+    """Rows read at once, judged."""
+
+    items: list[Item] = attrs.field(factory=list)
+    #: Where each item lies in the heap: block and line pointer.
+    tids: list[Tid] = attrs.field(factory=list)
+    refusals: list[Refusal] = attrs.field(factory=list)
+    skipped: int = 0
+
+
+async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadSize) -> AsyncIterator[Batch]:
+    """The pending rows of a window, in heap order.
+
+    The first sweep also looks at the rows that the migration wants inspected; later ones leave out what
+    is in quarantine. Each part is a statement of its own: no snapshot outlives it (promise P9).
+    """
+    chosen = job.targets[target]
+    condition, extra = _condition(job, chosen, window, sweep)
+    query = chosen.shape.at(window.relation).window_sql(condition)
+    after, before = (window.start, 0), (window.end, 0)
+    while True:
+        limit = size.rows
+        records: Sequence[asyncpg.Record] = ()
+
+        async def read(_: Mode, after: Tid = after, limit: int = limit) -> None:
+            nonlocal records
+            async with job.connect() as connection:
+                records = await connection.fetch(query, after, before, limit, *extra)
+
+        await persistently(job, f"reading {window.relation}", read, skip=False)
+        failpoints.hit("after-read")
+        if records:
+            yield judge(chosen, records, size)
+            after = records[-1]["tid"]
+        if len(records) < limit:
+            return
+
+
+def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[str, list[Any]]:
+    if sweep == 0:
+        return (f"({target.pending}) OR ({target.inspect})" if target.inspect else target.pending), []
+    return (
+        f"({target.pending}) AND NOT EXISTS (SELECT FROM {job.ledger.schema}.quarantine q"
+        f" WHERE q.run_id = $4 AND q.relation = $5 AND q.key = {target.shape.key_array()})",
+        [job.run_id, window.relation],
+    )
+
+
+def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | None = None) -> Batch:
+    """Have the migration decide about each row."""
+    batch = Batch()
+    keys = len(target.shape.key)
+    width = len(target.shape.columns)
+    read = 0
+    for record in records:
+        key: tuple[str, ...] = record[1 : 1 + keys]
+        old: tuple[str | None, ...] = record[1 + keys : 1 + keys + width]
+        read += sum(len(text) for text in old if text)
+        new = _decide(target, record, key, old)
+        if isinstance(new, Refusal):
+            batch.refusals.append(new)
+        elif new is None or new == old:
+            batch.skipped += 1
+        else:
+            batch.items.append(Item(key, old, new))
+            batch.tids.append(record[0])
+    if size is not None:
+        size.learn(len(records), read)
+    failpoints.hit("after-transform")
+    return batch
+
+
+def _decide(
+    target: Target, record: asyncpg.Record, key: tuple[str, ...], old: tuple[str | None, ...]
+) -> tuple[str | None, ...] | Refusal | None:
+    """New texts, or why the row is refused, or None where it needs nothing."""
+    fields = target.shape.columns
+    values = {
+        field.name: old[i] if field.textual else record[f"n{i}"] for i, field in enumerate(fields)
+    }
+    try:
+        outcome = target.transform(Row(key, values))
+        if isinstance(outcome, Skip):
+            return None
+        if isinstance(outcome, Reject):
+            return Refusal(key=key, code=outcome.code, reason=outcome.reason)
+        if unknown := outcome.keys() - values.keys():
+            raise RunError(
+                f"the transform changes {min(unknown)}, which is not among the migration's columns",
+                f"Its columns are {', '.join(values)}",
+            )
+        return tuple(
+            to_text(outcome[field.name], field.type) if field.name in outcome else old[i]
+            for i, field in enumerate(fields)
+        )
+    except RunError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a user's code raises concerns this row only
+        return Refusal(key=key, code="transform-error", reason=_place(error))
+
+
+def _place(error: Exception) -> str:
+    """Which error, raised where. Its message may quote the row and is left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = inspect.getfile(judge)
+    last = next((frame for frame in reversed(frames) if frame.filename != own), frames[-1])
+    name = last.filename.rpartition("/")[2]
+    return f"the transform raised {type(error).__name__} at {name}:{last.lineno}"

@@ -1,0 +1,256 @@
+"""Beginning a run, or taking over one that a killed or paused process has left."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+from taaxdog_datamig import failpoints
+from taaxdog_datamig.crypto import BlobSealer, new_data_key
+from taaxdog_datamig.engine.job import Job
+from taaxdog_datamig.engine.preflight import check_keys
+from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
+from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary
+from taaxdog_datamig.migration import Ddl
+from taaxdog_datamig.pg.rows import Shape
+from taaxdog_datamig.throttle import ChunkSize
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.engine.reports import Plan, RunOptions
+    from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.migration import Migration, Target
+    from taaxdog_datamig.pg.database import Database
+
+
+@attrs.frozen(kw_only=True)
+class Started:
+    """A run that this process may work on."""
+
+    job: Job
+    ddl: tuple[Ddl, ...]
+    ddl_done: bool
+    resumed: bool
+
+
+def wrap_context(run_id: uuid.UUID) -> str:
+    """What binds a wrapped data key to its run."""
+    return f"run|{run_id}"
+
+
+def refuse_alive(record: asyncpg.Record) -> None:
+    """Refuse a run that a live process works on.
+
+    Raises:
+        LeaseHeld: with who holds it.
+    """
+    if record["alive"]:
+        raise LeaseHeld(
+            f"{record['migration']} is already being run: run {record['id']} by {record['owner']}",
+            f"Watch it with `datamig status {record['id']}`; `datamig pause {record['id']}` stops it",
+        )
+
+
+async def start(
+    db: Database,
+    migration: Migration,
+    targets: Sequence[Target],
+    plan: Plan,
+    options: RunOptions,
+    events: EventBus,
+    keyring: Keyring | None,
+) -> Started:
+    """Record a new run and take its lease, or take over the unfinished one of this migration.
+
+    Raises:
+        LeaseHeld: a live process works on it, or another run on one of its tables is unfinished.
+        KeyWrong: the keys do not fit this database.
+        PlanDrift: the tables of the unfinished run are not those of the migration any more.
+    """
+    ledger = Ledger.of()
+    relations = [target.table.relation.quoted for target in targets]
+    async with db.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = '10s'")
+        await ledger.runs.lock(connection)
+        await check_keys(connection, ledger, keyring)
+        record = await _unfinished(connection, ledger, migration, relations)
+        if record is None:
+            run_id, data_key = uuid.uuid4(), new_data_key()
+            new = _new_run(db, migration, targets, plan, options, keyring, run_id, data_key, relations)
+            await ledger.runs.add(connection, new)
+            if keyring is not None:
+                await ledger.add_canary(connection, keyring.primary.kid, keyring.canary(keyring.primary.kid))
+            await ledger.audit.append(
+                connection,
+                "run-started",
+                run_id,
+                {"migration": migration.name, "actor": new.actor, "estimated_rows": plan.pending_rows},
+            )
+            ddl = tuple(ddl for target in targets for ddl in target.ddl)
+            sealed = new.kid is not None
+            shapes = [target.shape for target in targets]
+        else:
+            run_id = record["id"]
+            data_key, sealed = open_data_key(record, keyring)
+            shapes, ddl = stored_targets(record)
+            targets = _matched(targets, shapes, run_id)
+            await ledger.runs.reopen(connection, run_id, "running")
+            await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
+        epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
+        quarantined = await ledger.work.count_quarantine(connection, run_id)
+    failpoints.hit("after-begin-run")
+    job = Job(
+        db=db,
+        ledger=ledger,
+        run_id=run_id,
+        epoch=epoch,
+        shapes=tuple(shapes),
+        targets=tuple(targets),
+        options=options,
+        events=events,
+        sealer=BlobSealer(data_key if sealed else None),
+        data_key=data_key,
+        size=ChunkSize(target=db.settings.chunk_seconds, fixed=options.batch_size),
+        quarantined=quarantined,
+    )
+    done = record is not None and record["ddl_done"]
+    return Started(job=job, ddl=ddl, ddl_done=done, resumed=record is not None)
+
+
+@contextlib.asynccontextmanager
+async def start_dry(
+    db: Database,
+    migration: Migration,
+    targets: Sequence[Target],
+    plan: Plan,
+    options: RunOptions,
+    events: EventBus,
+    keyring: Keyring | None,
+) -> AsyncIterator[Started]:
+    """A run with a ledger in temporary tables, which ends with its session and leaves nothing behind."""
+    ledger = Ledger.of("pg_temp")
+    run_id, data_key = uuid.uuid4(), new_data_key()
+    relations = [target.table.relation.quoted for target in targets]
+    async with db.acquire() as connection:
+        try:
+            await install_temporary(connection)
+            new = _new_run(db, migration, targets, plan, options, keyring, run_id, data_key, relations)
+            await ledger.runs.add(connection, new)
+            epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
+            job = Job(
+                db=db,
+                ledger=ledger,
+                run_id=run_id,
+                epoch=epoch,
+                shapes=tuple(target.shape for target in targets),
+                targets=tuple(targets),
+                options=options,
+                events=events,
+                sealer=BlobSealer(data_key),
+                data_key=data_key,
+                size=ChunkSize(target=db.settings.chunk_seconds, fixed=options.batch_size),
+                session=connection,
+            )
+            ddl = tuple(ddl for target in targets for ddl in target.ddl)
+            yield Started(job=job, ddl=ddl, ddl_done=False, resumed=False)
+        finally:
+            # The session would go back to the pool with its temporary tables.
+            connection.terminate()
+
+
+def open_data_key(record: asyncpg.Record, keyring: Keyring | None) -> tuple[bytes, bool]:
+    """The run's data key, and whether its before-images are sealed with it.
+
+    Raises:
+        KeyMissing, KeyWrong: the master key that wraps it is not configured.
+    """
+    if record["kid"] is None:
+        return record["data_key"], False
+    if keyring is None:
+        raise KeyMissing(
+            f"the before-images of run {record['id']} are sealed under key {record['kid']}",
+            "Set FIELD_ENCRYPTION_KEY (or _FILE) to that key",
+        )
+    return keyring.unwrap(record["kid"], record["data_key"], wrap_context(record["id"])), True
+
+
+def stored_targets(record: asyncpg.Record) -> tuple[list[Shape], tuple[Ddl, ...]]:
+    """The shapes and definitions of a recorded run."""
+    stored = orjson.loads(record["targets"])
+    return (
+        [Shape.from_json(target["shape"]) for target in stored],
+        tuple(Ddl(**ddl) for target in stored for ddl in target["ddl"]),
+    )
+
+
+async def _unfinished(
+    connection: PoolConnectionProxy[Any], ledger: Ledger, migration: Migration, relations: Sequence[str]
+) -> asyncpg.Record | None:
+    for run_id in await ledger.runs.overlapping(connection, migration.name, relations):
+        (record,) = await ledger.runs.find(connection, run_id=run_id, status=UNFINISHED)
+        refuse_alive(record)
+        if record["migration"] == migration.name:
+            return record
+        raise LeaseHeld(
+            f"run {record['id']} of {record['migration']} works on the same table and is unfinished",
+            f"Finish it (`datamig resume {record['id']}`) or undo it (`datamig rollback {record['id']}`) first",
+        )
+    return None
+
+
+def _new_run(
+    db: Database,
+    migration: Migration,
+    targets: Sequence[Target],
+    plan: Plan,
+    options: RunOptions,
+    keyring: Keyring | None,
+    run_id: uuid.UUID,
+    data_key: bytes,
+    relations: Sequence[str],
+) -> NewRun:
+    # Without a master key the data key only keys the digests and need not be secret.
+    kid, kept = (None, data_key) if keyring is None else keyring.wrap(data_key, wrap_context(run_id))
+    return NewRun(
+        id=run_id,
+        migration=migration.name,
+        version=migration.version,
+        fingerprint=plan.fingerprint,
+        relations=relations,
+        targets=[
+            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
+            for target in targets
+        ],
+        options={name: value for name, value in attrs.asdict(options).items() if name != "pinned_plan"},
+        estimated_rows=plan.pending_rows,
+        actor=actor(db.server.role),
+        kid=kid,
+        data_key=kept,
+    )
+
+
+def _matched(targets: Sequence[Target], shapes: Sequence[Shape], run_id: uuid.UUID) -> list[Target]:
+    """The targets as the unfinished run knows them: by now the columns may be widened already."""
+    now = {target.shape.table: target for target in targets}
+    matched = []
+    for shape in shapes:
+        target = now.get(shape.table)
+        same = target is not None and (
+            {field.name for field in target.shape.columns} == {field.name for field in shape.columns}
+        )
+        if target is None or not same:
+            raise PlanDrift(
+                f"run {run_id} works on {shape.table}, which is not as it was when the run began",
+                f"Undo it with `datamig rollback {run_id}`, then start anew",
+            )
+        matched.append(attrs.evolve(target, shape=shape))
+    return matched

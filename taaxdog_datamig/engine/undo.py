@@ -1,0 +1,182 @@
+"""What becomes of a run that does not succeed: paused, failed, or rolled back; and rollback on request."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from taaxdog_datamig import failpoints
+from taaxdog_datamig.crypto import BlobSealer
+from taaxdog_datamig.engine import control
+from taaxdog_datamig.engine.job import Job
+from taaxdog_datamig.engine.lease import held
+from taaxdog_datamig.engine.preflight import check_server
+from taaxdog_datamig.engine.reports import RollbackReport, RunOptions
+from taaxdog_datamig.engine.rollback import Restored, restore_chunks, restore_definitions
+from taaxdog_datamig.engine.start import open_data_key, refuse_alive, stored_targets
+from taaxdog_datamig.errors import DatamigError, RefusedError
+from taaxdog_datamig.ledger import Ledger, actor
+from taaxdog_datamig.throttle import ChunkSize
+
+if TYPE_CHECKING:
+    import uuid
+
+    import asyncpg
+
+    from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.engine.start import Started
+    from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.pg.database import Database
+
+#: Keys listed in a report; the ledger has them all.
+LISTED = 10_000
+
+
+async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) -> None:
+    """Leave the run resumable, and give its lease back.
+
+    Args:
+        job: the run.
+        reason: kept in the history.
+        unless_untouched: mark it failed instead, when it has changed nothing.
+    """
+    async with job.db.acquire() as connection, connection.transaction():
+        status = "paused"
+        if unless_untouched:
+            (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
+            if not record["changed"] and not record["ddl_done"]:
+                status = "failed"
+        await job.ledger.runs.set_status(connection, job.run_id, status, reason)
+        await job.ledger.audit.append(connection, f"run-{status}", job.run_id, {"reason": reason})
+        await job.ledger.runs.release(connection, job.run_id, job.epoch)
+
+
+async def settle_failure(started: Started, error: Exception) -> None:
+    """Roll a failed run back, and keep its error. When even that fails, the rollback can be continued."""
+    job = started.job
+    reason = str(error) if isinstance(error, DatamigError) else f"unexpected {type(error).__name__}"
+    async with job.db.acquire() as connection, connection.transaction():
+        await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
+        await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
+    async with held(job):
+        await _roll_back(job, started.ddl, reason)
+
+
+async def undo(
+    db: Database, ref: str, events: EventBus, keyring: Keyring | None, *, dry_run: bool
+) -> RollbackReport:
+    """Undo a run from its before-images; see `Runner.rollback`."""
+    check_server(db)
+    began = time.monotonic()
+    ledger = Ledger.of()
+    record = await control.find(db, ref)
+    refuse_alive(record)
+    if record["status"] == "rolled_back":
+        raise RefusedError(f"run {record['id']} was rolled back at {record['completed_at']:%Y-%m-%d %H:%M:%S} UTC")
+    await _refuse_built_upon(db, ledger, record)
+    data_key, sealed = open_data_key(record, keyring)
+    shapes, ddl = stored_targets(record)
+    epoch = 0
+    if not dry_run:
+        async with db.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '10s'")
+            await ledger.runs.lock(connection)
+            (again,) = await ledger.runs.find(connection, run_id=record["id"])
+            refuse_alive(again)
+            await ledger.runs.reopen(connection, record["id"], "rolling_back")
+            await ledger.audit.append(
+                connection, "rollback-started", record["id"], {"actor": actor(db.server.role)}
+            )
+            epoch = await ledger.runs.take(connection, record["id"], db.settings.lease_seconds)
+    job = Job(
+        db=db,
+        ledger=ledger,
+        run_id=record["id"],
+        epoch=epoch,
+        shapes=tuple(shapes),
+        options=RunOptions(dry_run=dry_run),
+        events=events,
+        sealer=BlobSealer(data_key if sealed else None),
+        data_key=data_key,
+        size=ChunkSize(target=db.settings.chunk_seconds),
+    )
+    if dry_run:
+        done = await restore_chunks(job, dry_run=True)
+    else:
+        try:
+            async with held(job):
+                done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"])
+        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
+            with anyio.move_on_after(10, shield=True):
+                async with db.acquire() as connection:
+                    await ledger.runs.release(connection, job.run_id, job.epoch)
+            raise
+    return await _report(db, ledger, record, done, time.monotonic() - began, dry_run=dry_run)
+
+
+async def _refuse_built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> None:
+    """Refuse while a later run has changed the same tables: its before-images would not fit any more."""
+    async with db.acquire() as connection:
+        for other in await ledger.runs.find(connection, limit=1000):
+            if other["started_at"] <= record["started_at"]:
+                return
+            if (
+                other["status"] not in {"rolled_back", "failed"}
+                and other["changed"]
+                and set(other["relations"]) & set(record["relations"])
+            ):
+                raise RefusedError(
+                    f"run {other['id']} of {other['migration']} has changed the same tables since",
+                    f"Roll that one back first: `datamig rollback {other['id']}`",
+                )
+
+
+async def _roll_back(job: Job, ddl: tuple[Any, ...], error: str | None) -> Restored:
+    done = await restore_chunks(job, dry_run=False)
+    if ddl:
+        async with job.db.acquire() as connection:
+            (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
+        if record["ddl_done"]:
+            await restore_definitions(job, ddl, done)
+    async with job.db.acquire() as connection, connection.transaction():
+        (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
+        await job.ledger.runs.set_affected(connection, job.run_id, record["changed"] - record["restored"])
+        await job.ledger.runs.set_status(connection, job.run_id, "rolled_back", error)
+        await job.ledger.audit.append(
+            connection,
+            "run-rolled-back",
+            job.run_id,
+            {"restored": record["restored"], "kept": record["kept"]},
+        )
+        await job.ledger.runs.release(connection, job.run_id, job.epoch)
+    failpoints.hit("rollback-end")
+    return done
+
+
+async def _report(
+    db: Database, ledger: Ledger, record: asyncpg.Record, done: Restored, seconds: float, *, dry_run: bool
+) -> RollbackReport:
+    keys = done.keys
+    restored, kept = done.rows, done.kept
+    run_id: uuid.UUID = record["id"]
+    if not dry_run:
+        # The ledger's figures also count what an interrupted rollback had done before.
+        async with db.acquire() as connection:
+            (now,) = await ledger.runs.find(connection, run_id=run_id)
+            restored, kept = now["restored"], now["kept"]
+            keys = {}
+            for row in await ledger.work.conflicts(connection, run_id, LISTED):
+                keys.setdefault(row["tablename"], []).append(", ".join(row["key"]))
+    return RollbackReport(
+        run_id=str(run_id),
+        migration=record["migration"],
+        dry_run=dry_run,
+        restored_rows=restored,
+        conflicts=kept,
+        conflict_keys=keys,
+        chunks=done.chunks,
+        seconds=seconds,
+        warnings=tuple(done.warnings),
+    )

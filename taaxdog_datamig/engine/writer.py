@@ -1,0 +1,206 @@
+"""A chunk: rows, before-images, quarantine, counters and audit in one transaction (promises P1 to P3)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import attrs
+
+from taaxdog_datamig import failpoints
+from taaxdog_datamig.engine.apply import Applied, Item, Mode, apply, persistently, session_sql
+from taaxdog_datamig.engine.images import Image, context_of
+from taaxdog_datamig.errors import LeaseLost
+from taaxdog_datamig.ledger import ChunkEntry, Refusal
+from taaxdog_datamig.pg.quoting import ident
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.pg.rows import Shape
+
+
+class _Undo(Exception):  # noqa: N818 - not an error, a dry run's way out of a transaction
+    """Rolls a chunk back after all of it has succeeded."""
+
+
+@attrs.define(kw_only=True)
+class _Result:
+    """What a chunk did."""
+
+    changed: int = 0
+    conflicts: int = 0
+    refusals: Sequence[Refusal] = ()
+    hot: int = 0
+    seconds: float = 0.0
+    control: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ChunkWriter:
+    """Writes the chunks of one target."""
+
+    job: Job
+    target: int
+    sweep: int
+
+    async def write(self, relation: str, items: Sequence[Item], refusals: Sequence[Refusal]) -> None:
+        """Commit one chunk, exactly once.
+
+        Rows that the application changed meanwhile, or holds locked, are left for the closing sweep.
+
+        Raises:
+            LeaseLost: another process has taken the run over; nothing was written.
+            RunPaused, RunCancelled, QuarantineExceeded: after the commit, see `Job.heed`.
+            ServerRefused, DatabaseUnavailable: see `apply.persistently`.
+        """
+        token = uuid.uuid4()
+        result = _Result()
+
+        async def once(mode: Mode) -> None:
+            nonlocal result
+            result = await self._transaction(token, relation, items, refusals, mode)
+
+        shape = self.job.shapes[self.target].at(relation)
+        await persistently(self.job, f"changing rows of {shape.relation}", once, skip=True)
+        failpoints.hit("after-commit")
+        self.job.chunk_done(
+            self.target,
+            changed=result.changed,
+            conflicts=result.conflicts,
+            quarantined=len(result.refusals),
+            hot=result.hot,
+            seconds=result.seconds,
+            size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
+        )
+        self.job.heed(result.control)
+
+    async def _transaction(
+        self,
+        token: uuid.UUID,
+        relation: str,
+        items: Sequence[Item],
+        refusals: Sequence[Refusal],
+        mode: Mode,
+    ) -> _Result:
+        job, settings = self.job, self.job.db.settings
+        shape = job.shapes[self.target].at(relation)
+        started = time.monotonic()
+        async with job.connect() as connection:
+            try:
+                async with connection.transaction():
+                    await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
+                    guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch)
+                    if guard is None:
+                        raise LeaseLost(f"run {job.run_id} was taken over by another process")
+                    if job.dry_run and job.targets[self.target].ddl:
+                        shape = await _stand_in(connection, shape, items)
+                    applied = await apply(connection, shape, items, mode)
+                    failpoints.hit("after-update")
+                    # Asked after the update: by now the lost transaction has either ended or made us wait.
+                    if mode.uncertain and (done := await job.ledger.work.find_chunk(connection, token)):
+                        return _Result(
+                            changed=done["changed"], conflicts=done["conflicts"], hot=done["hot"] or 0, refusals=refusals
+                        )
+                    entry = self._entry(token, relation, items, refusals, applied, time.monotonic() - started)
+                    hot = await self._record(connection, entry, shape, items, applied)
+                    failpoints.hit("before-commit")
+                    if job.dry_run:
+                        raise _Undo  # noqa: TRY301 - the transaction must see it
+            except _Undo:
+                await job.ledger.work.add_chunk(connection, entry, shape.table, None)
+        if entry.refusals and not job.dry_run:
+            async with job.connect() as connection:
+                job.quarantined = await job.ledger.work.count_quarantine(connection, job.run_id)
+        return _Result(
+            changed=entry.changed,
+            conflicts=entry.conflicts,
+            refusals=entry.refusals,
+            hot=hot,
+            seconds=time.monotonic() - started,
+            control=guard["control"],
+        )
+
+    def _entry(
+        self,
+        token: uuid.UUID,
+        relation: str,
+        items: Sequence[Item],
+        refusals: Sequence[Refusal],
+        applied: Applied,
+        seconds: float,
+    ) -> ChunkEntry:
+        refused = [Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()]
+        return ChunkEntry(
+            run_id=self.job.run_id,
+            token=token,
+            epoch=self.job.epoch,
+            sweep=self.sweep,
+            target=self.target,
+            relation=relation,
+            changed=len(applied.stored),
+            conflicts=len(items) - len(applied.stored) - len(refused),
+            refusals=[*refusals, *refused],
+            first_key=items[0].key if items else None,
+            last_key=items[-1].key if items else None,
+            seconds=seconds,
+        )
+
+    async def _record(
+        self,
+        connection: PoolConnectionProxy[Any],
+        entry: ChunkEntry,
+        shape: Shape,
+        items: Sequence[Item],
+        applied: Applied,
+    ) -> int:
+        job = self.job
+        image = None
+        if applied.stored:
+            changed = [(items[i], stored) for i, stored in applied.stored.items()]
+            image = Image.of(changed, job.data_key).seal(job.sealer, context_of(job.run_id, entry.target))
+        failpoints.hit("after-image")
+        row = await job.ledger.work.add_chunk(connection, entry, shape.table, image)
+        await job.ledger.audit.append(
+            connection,
+            "chunk",
+            job.run_id,
+            {
+                "table": shape.table,
+                "changed": entry.changed,
+                "conflicts": entry.conflicts,
+                "quarantined": len(entry.refusals),
+                "first_key": entry.first_key,
+                "last_key": entry.last_key,
+            },
+        )
+        return row["hot"] or 0
+
+
+async def _stand_in(connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item]) -> Shape:
+    """A temporary copy of the rows with the columns as wide as they are going to be.
+
+    A dry run on columns that are still too narrow would have to alter the live table, under a lock that
+    stops every reader, in each chunk. The copy has the table's constraints and gets the same statement.
+    """
+    name = '"datamig stand-in"'
+    alters = ", ".join(f"ALTER COLUMN {ident(field.column)} TYPE {field.type}" for field in shape.columns)
+    copy = f"pg_temp.{name}"
+    key = " AND ".join(f"t.{ident(f.column)} = s.x{i}::{f.type}" for i, f in enumerate(shape.key))
+    names = ", ".join(f"x{i}" for i in range(len(shape.key)))
+    arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(shape.key)))
+    await connection.execute(
+        f"CREATE TEMPORARY TABLE {name} (LIKE {shape.relation} INCLUDING ALL) ON COMMIT DROP;"
+        f"ALTER TABLE {copy} {alters}"
+    )
+    await connection.execute(
+        f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT t.* FROM unnest({arrays}) AS s({names})"
+        f" JOIN ONLY {shape.relation} AS t ON {key}",
+        *[[item.key[i] for item in items] for i in range(len(shape.key))],
+    )
+    return shape.at(copy)

@@ -1,0 +1,55 @@
+"""Named crash points. A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
+
+    DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
+
+`NAMES` is the whole list, in the order in which a run passes them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+VARIABLE = "DATAMIG_FAILPOINT"
+
+NAMES = (
+    "after-plan",
+    "after-ledger",
+    "after-begin-run",
+    "before-ddl",
+    "after-ddl",
+    "after-windows",
+    "after-claim",
+    "after-read",
+    "after-transform",
+    "after-update",
+    "after-image",
+    "before-commit",
+    "after-commit",
+    "after-window",
+    "after-sweep",
+    "before-proof",
+    "after-proof",
+    "after-record",
+    "rollback-begin",
+    "rollback-before-commit",
+    "rollback-after-commit",
+    "rollback-before-ddl",
+    "rollback-end",
+)
+
+_armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
+_left = int(_count or "1")
+
+
+def hit(name: str) -> None:
+    """Say that the program got to `name`."""
+    if _armed == name:
+        _crash()
+
+
+def _crash() -> None:
+    global _left  # noqa: PLW0603 - one process, one armed point
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,81 @@
+"""The audit trail: a chain of entries, each of which carries the hash of the one before."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import socket
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping
+
+    from asyncpg.pool import PoolConnectionProxy
+
+_GENESIS = hashlib.sha256(b"datamig/audit/v1").digest()
+_PAGE = 1000
+
+
+def package_version() -> str:
+    """Version of this package; `0` in a tree that is not installed."""
+    try:
+        return version("taaxdog-datamig")
+    except PackageNotFoundError:
+        return "0"
+
+
+def actor(role: str) -> dict[str, str]:
+    """Who does it, and where: database role, operating-system user, host, process, package version."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without an account, as in containers
+        user = str(os.getuid())
+    return {
+        "role": role,
+        "os_user": user,
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "version": package_version(),
+    }
+
+
+@attrs.frozen
+class Audit:
+    """The trail of one ledger."""
+
+    _sql: Mapping[str, str] = attrs.field(repr=False)
+
+    async def append(
+        self, connection: PoolConnectionProxy[Any], event: str, run_id: uuid.UUID | None, entry: Mapping[str, Any]
+    ) -> None:
+        """Add an entry; part of the caller's transaction.
+
+        Args:
+            connection: where the caller's transaction is open.
+            event: what happened, such as `run-started` or `chunk`.
+            run_id: the run it belongs to.
+            entry: details: counts, names and keys, never values.
+        """
+        body = orjson.dumps({"at": datetime.now(UTC), **entry}, option=orjson.OPT_SORT_KEYS).decode()
+        await connection.execute(self._sql["audit"], event, run_id, body)
+
+    async def verify(self, connection: PoolConnectionProxy[Any]) -> int | None:
+        """Walk the chain. Returns the number of the first entry that does not fit, or None."""
+        seq, previous = 0, _GENESIS
+        while rows := await connection.fetch(self._sql["audit_entries"], seq, _PAGE):
+            for row in rows:
+                seq += 1
+                body = f"{seq}\n{row['event']}\n{row['entry']}".encode()
+                digest = hashlib.sha256(previous + body).digest()
+                if row["seq"] != seq or row["previous"] != previous or row["hash"] != digest:
+                    return seq
+                previous = digest
+        head = await connection.fetchrow(self._sql["audit_head"])
+        return None if head is not None and (head["seq"], head["hash"]) == (seq, previous) else seq + 1

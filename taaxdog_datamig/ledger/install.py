@@ -1,0 +1,65 @@
+"""Creating the ledger, and bringing an older one up to date."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from taaxdog_datamig.errors import ServerRefused
+from taaxdog_datamig.pg.ddl import alter
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.settings import Settings
+
+#: Files that bring the ledger from version n to n + 1, in order; the first creates it.
+UPGRADES = ("schema.sql",)
+
+#: Any number of our own: makes two processes that install at once take turns.
+_LOCK = 0x7AA8_D061
+
+
+async def installed_version(connection: PoolConnectionProxy[Any]) -> int:
+    """Version of the ledger in this database; 0 when there is none."""
+    if await connection.fetchval("SELECT to_regclass('datamig.meta') IS NULL"):
+        return 0
+    return int(await connection.fetchval("SELECT max(version) FROM datamig.meta"))
+
+
+def scripts(schema: str, start: int = 0) -> list[str]:
+    """The statements that bring a ledger from version `start` to the newest."""
+    files = resources.files(__package__)
+    return [(files / name).read_text("utf-8").replace("datamig.", f"{schema}.") for name in UPGRADES[start:]]
+
+
+async def install(connection: PoolConnectionProxy[Any], settings: Settings, events: EventBus) -> None:
+    """Create or upgrade schema `datamig`, in one transaction under `lock_timeout`.
+
+    Raises:
+        ServerRefused: no privilege to create the schema, or a newer version of this package was here.
+    """
+    version = await installed_version(connection)
+    if version == len(UPGRADES):
+        return
+    if version > len(UPGRADES):
+        raise ServerRefused(
+            f"schema datamig has version {version}, this package knows {len(UPGRADES)}",
+            "Upgrade taaxdog_datamig; an older version must not write a newer ledger",
+        )
+
+    async def upgrade() -> None:
+        # Asked again under the lock: another process may have done it meanwhile.
+        now = await installed_version(connection)
+        for script in scripts("datamig", now):
+            await connection.execute(script)
+
+    prepare = [f"SELECT pg_advisory_xact_lock({_LOCK})", "CREATE SCHEMA IF NOT EXISTS datamig"]
+    await alter(connection, prepare, settings, events, also=upgrade)
+
+
+async def install_temporary(connection: PoolConnectionProxy[Any]) -> None:
+    """Create a ledger that lives in this session only, for a dry run."""
+    for script in scripts("pg_temp"):
+        await connection.execute(script)

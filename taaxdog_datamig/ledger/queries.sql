@@ -1,0 +1,208 @@
+-- name: version
+SELECT max(version) FROM datamig.meta
+
+-- name: lock_runs
+LOCK TABLE datamig.runs IN SHARE ROW EXCLUSIVE MODE
+
+-- name: overlapping
+-- Unfinished runs of this migration, or on one of these tables.
+SELECT id FROM datamig.runs
+WHERE status IN ('running', 'paused', 'rolling_back') AND (migration = $1 OR relations && $2::text[])
+ORDER BY migration = $1 DESC, started_at
+
+-- name: insert_run
+WITH run AS (
+    INSERT INTO datamig.runs (id, migration, version, fingerprint, relations, targets, options,
+                              estimated_rows, actor, kid, data_key)
+    VALUES ($1, $2, $3, $4, $5::text[], $6::jsonb, $7::jsonb, $8, $9::jsonb, $10, $11)
+    RETURNING id)
+INSERT INTO datamig.leases (run_id, epoch) SELECT id, 0 FROM run
+
+-- name: bump_epoch
+UPDATE datamig.leases SET epoch = epoch + 1 WHERE run_id = $1 RETURNING epoch
+
+-- name: own
+UPDATE datamig.runs
+SET owner = $2, backend = pg_backend_pid(),
+    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+    lease_expires = clock_timestamp() + make_interval(secs => $3::float8)
+WHERE id = $1
+
+-- name: set_status
+UPDATE datamig.runs
+SET status = $2, error = $3, control = NULL, waiting = NULL,
+    completed_at = CASE WHEN $2 IN ('succeeded', 'failed', 'rolled_back') THEN clock_timestamp() END
+WHERE id = $1
+
+-- name: heartbeat
+UPDATE datamig.runs r
+SET owner = $3, backend = pg_backend_pid(), waiting = $5,
+    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+    lease_expires = clock_timestamp() + make_interval(secs => $4::float8)
+FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
+RETURNING r.control
+
+-- name: release
+UPDATE datamig.runs r SET owner = NULL, backend = NULL, backend_start = NULL, lease_expires = NULL
+FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
+
+-- name: guard
+-- Fencing: the share lock makes whoever takes the run over wait for this transaction.
+SELECT r.control FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
+WHERE l.run_id = $1 AND l.epoch = $2 FOR SHARE OF l
+
+-- name: runs
+SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.targets, r.options,
+       r.estimated_rows, r.started_at, r.completed_at, r.error, r.report, r.actor, r.control, r.waiting,
+       r.ddl_done, r.kid, r.data_key, r.owner,
+       coalesce(r.lease_expires > clock_timestamp() AND EXISTS (
+           SELECT FROM pg_stat_activity a WHERE a.pid = r.backend
+           AND (a.backend_start IS NULL OR a.backend_start = r.backend_start)), false) AS alive,
+       coalesce(r.lease_expires > clock_timestamp(), false) AS leased,
+       c.changed, c.restored, c.kept,
+       (SELECT count(*) FROM datamig.quarantine q WHERE q.run_id = r.id) AS quarantined,
+       (SELECT count(*) FROM datamig.before_images b JOIN datamig.chunks h ON h.id = b.chunk_id
+        WHERE h.run_id = r.id) AS images
+FROM datamig.runs r
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(restored), 0)::bigint AS restored,
+           coalesce(sum(kept), 0)::bigint AS kept
+    FROM datamig.chunks WHERE run_id = r.id) c
+WHERE ($1::uuid IS NULL OR r.id = $1)
+  AND ($2::text IS NULL OR r.migration = $2)
+  AND ($3::text[] IS NULL OR r.status = ANY ($3))
+ORDER BY r.started_at DESC
+LIMIT $4
+
+-- name: find_ids
+SELECT id FROM datamig.runs WHERE id::text LIKE $1 || '%' ORDER BY started_at DESC LIMIT 2
+
+-- name: request
+UPDATE datamig.runs SET control = $2 WHERE id = $1
+
+-- name: finish
+UPDATE datamig.runs
+SET status = 'succeeded', completed_at = clock_timestamp(), affected_rows = $2, report = $3::jsonb,
+    error = NULL, control = NULL, waiting = NULL
+WHERE id = $1
+
+-- name: reopen
+UPDATE datamig.runs SET status = $2, completed_at = NULL, control = NULL WHERE id = $1
+
+-- name: set_affected
+UPDATE datamig.runs SET affected_rows = $2 WHERE id = $1
+
+-- name: ddl_done
+UPDATE datamig.runs SET ddl_done = $2 WHERE id = $1
+
+-- name: add_windows
+INSERT INTO datamig.windows (run_id, sweep, target, number, relation, first, last)
+SELECT $1, $2, x.target, x.number, x.relation, x.first, x.last
+FROM unnest($3::int[], $4::int[], $5::text[], $6::bigint[], $7::bigint[])
+     AS x(target, number, relation, first, last)
+ON CONFLICT DO NOTHING
+
+-- name: sweep
+SELECT max(sweep) FROM datamig.windows WHERE run_id = $1
+
+-- name: claim_window
+UPDATE datamig.windows w SET epoch = $3
+WHERE (w.run_id, w.sweep, w.target, w.number) = (
+    SELECT run_id, sweep, target, number FROM datamig.windows
+    WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch < $3)
+    ORDER BY target, number LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING w.target, w.number, w.relation, w.first, w.last
+
+-- name: window_done
+UPDATE datamig.windows w SET done = true, skipped = $6
+FROM datamig.leases l
+WHERE w.run_id = $1 AND w.sweep = $2 AND w.target = $3 AND w.number = $4
+  AND l.run_id = w.run_id AND l.epoch = $5
+
+-- name: add_chunk
+INSERT INTO datamig.chunks (run_id, token, epoch, sweep, target, relation, changed, conflicts, quarantined,
+                            first_key, last_key, seconds, hot)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11::text[], $12,
+        pg_stat_get_xact_tuples_hot_updated(to_regclass($6)::oid))
+RETURNING id, hot
+
+-- name: find_chunk
+SELECT changed, conflicts, quarantined, hot FROM datamig.chunks WHERE token = $1
+
+-- name: add_image
+INSERT INTO datamig.before_images (chunk_id, image) VALUES ($1, $2)
+
+-- name: add_quarantine
+INSERT INTO datamig.quarantine (run_id, relation, key, tablename, code, reason)
+SELECT $1, $2, x.key, $3, x.code, x.reason
+FROM (SELECT ARRAY(SELECT json_array_elements_text(k::json)) AS key, code, reason
+      FROM unnest($4::text[], $5::text[], $6::text[]) AS u(k, code, reason)) x
+ON CONFLICT DO NOTHING
+
+-- name: quarantine
+SELECT tablename, relation, key, code, reason, at FROM datamig.quarantine
+WHERE run_id = $1 ORDER BY relation, key LIMIT $2
+
+-- name: count_quarantine
+SELECT count(*) FROM datamig.quarantine WHERE run_id = $1
+
+-- name: quarantine_by_table
+SELECT tablename, count(*) AS rows FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1
+
+-- name: sweep_progress
+SELECT coalesce(sum(changed + conflicts), 0)::bigint FROM datamig.chunks WHERE run_id = $1 AND sweep = $2
+
+-- name: totals
+SELECT c.target, coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(conflicts), 0)::bigint AS conflicts,
+       count(*) AS chunks,
+       coalesce(sum(hot), 0)::bigint AS hot
+FROM datamig.chunks c WHERE run_id = $1 GROUP BY 1
+
+-- name: skipped
+SELECT target, coalesce(sum(skipped), 0)::bigint AS skipped
+FROM datamig.windows WHERE run_id = $1 AND sweep = 0 GROUP BY 1
+
+-- name: next_to_restore
+SELECT c.id, c.target, c.relation, c.changed, b.image
+FROM datamig.chunks c LEFT JOIN datamig.before_images b ON b.chunk_id = c.id
+WHERE c.run_id = $1 AND c.restored IS NULL AND c.changed > 0 AND c.id < $2
+ORDER BY c.id DESC LIMIT 1
+
+-- name: restored
+UPDATE datamig.chunks SET restored = $2, kept = $3 WHERE id = $1 AND restored IS NULL RETURNING id
+
+-- name: add_conflicts
+INSERT INTO datamig.conflicts (run_id, relation, key, tablename)
+SELECT $1, $2, ARRAY(SELECT json_array_elements_text(k::json)), $3 FROM unnest($4::text[]) AS u(k)
+ON CONFLICT DO NOTHING
+
+-- name: conflicts
+SELECT tablename, relation, key FROM datamig.conflicts WHERE run_id = $1 ORDER BY relation, key LIMIT $2
+
+-- name: sample_chunks
+SELECT c.id, c.target, c.relation, b.image
+FROM datamig.chunks c JOIN datamig.before_images b ON b.chunk_id = c.id
+WHERE c.run_id = $1 AND c.changed > 0
+ORDER BY hashint8(c.id) LIMIT $2
+
+-- name: canaries
+SELECT kid, canary FROM datamig.keys ORDER BY created_at
+
+-- name: add_canary
+INSERT INTO datamig.keys (kid, canary) VALUES ($1, $2) ON CONFLICT DO NOTHING
+
+-- name: audit
+-- The head's row lock orders the entries; READ COMMITTED re-reads it after the wait.
+WITH head AS (
+    UPDATE datamig.audit_head
+    SET seq = seq + 1, previous = hash,
+        hash = sha256(hash || convert_to((seq + 1)::text || E'\n' || $1 || E'\n' || $3::text, 'UTF8'))
+    RETURNING seq, previous, hash)
+INSERT INTO datamig.audit (seq, event, run_id, entry, previous, hash)
+SELECT seq, $1, $2::uuid, $3::text, previous, hash FROM head
+
+-- name: audit_entries
+SELECT seq, event, run_id, entry, previous, hash FROM datamig.audit WHERE seq > $1 ORDER BY seq LIMIT $2
+
+-- name: audit_head
+SELECT seq, hash FROM datamig.audit_head

@@ -1,0 +1,150 @@
+"""Runs: their state, and the lease that lets one process at a time work on each."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
+
+UNFINISHED = ("running", "paused", "rolling_back")
+
+
+def owner() -> str:
+    """How this process signs a lease."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@attrs.frozen(kw_only=True)
+class NewRun:
+    """What is known of a run when it begins."""
+
+    id: uuid.UUID
+    migration: str
+    version: str
+    fingerprint: str
+    relations: Sequence[str]
+    targets: Sequence[Mapping[str, Any]]
+    options: Mapping[str, Any]
+    estimated_rows: int
+    actor: Mapping[str, str]
+    kid: str | None
+    data_key: bytes | None = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Runs:
+    """Table `runs` and its leases."""
+
+    _sql: Mapping[str, str] = attrs.field(repr=False)
+
+    async def lock(self, connection: PoolConnectionProxy[Any]) -> None:
+        """Let one process at a time decide who works on what; until the caller's transaction ends."""
+        await connection.execute(self._sql["lock_runs"])
+
+    async def overlapping(
+        self, connection: PoolConnectionProxy[Any], migration: str, relations: Sequence[str]
+    ) -> list[uuid.UUID]:
+        """Unfinished runs of this migration, first, or on one of these tables."""
+        rows = await connection.fetch(self._sql["overlapping"], migration, list(relations))
+        return [row["id"] for row in rows]
+
+    async def add(self, connection: PoolConnectionProxy[Any], run: NewRun) -> None:
+        """Record a new run."""
+        await connection.execute(
+            self._sql["insert_run"],
+            run.id,
+            run.migration,
+            run.version,
+            run.fingerprint,
+            list(run.relations),
+            orjson.dumps(list(run.targets)).decode(),
+            orjson.dumps(run.options).decode(),
+            run.estimated_rows,
+            orjson.dumps(run.actor).decode(),
+            run.kid,
+            run.data_key,
+        )
+
+    async def take(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, seconds: float) -> int:
+        """Take the lease and return its epoch; whoever held it before can commit nothing any more."""
+        epoch = await connection.fetchval(self._sql["bump_epoch"], run_id)
+        await connection.execute(self._sql["own"], run_id, owner(), seconds)
+        return int(epoch)
+
+    async def heartbeat(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        epoch: int,
+        seconds: float,
+        waiting: str | None,
+    ) -> bool:
+        """Renew the lease; False when another process has taken it."""
+        row = await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
+        return row is not None
+
+    async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:
+        """Give the lease back, if we still hold it."""
+        await connection.execute(self._sql["release"], run_id, epoch)
+
+    async def guard(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int
+    ) -> asyncpg.Record | None:
+        """Inside a chunk's transaction: the run's `control`, or None when the lease is lost."""
+        return await connection.fetchrow(self._sql["guard"], run_id, epoch)
+
+    async def find(
+        self,
+        connection: PoolConnectionProxy[Any],
+        *,
+        run_id: uuid.UUID | None = None,
+        migration: str | None = None,
+        status: Sequence[str] | None = None,
+        limit: int = 20,
+    ) -> list[asyncpg.Record]:
+        """Runs, newest first."""
+        statuses = list(status) if status is not None else None
+        return await connection.fetch(self._sql["runs"], run_id, migration, statuses, limit)
+
+    async def find_ids(self, connection: PoolConnectionProxy[Any], prefix: str) -> list[uuid.UUID]:
+        """Up to two ids that begin with `prefix`."""
+        rows = await connection.fetch(self._sql["find_ids"], prefix)
+        return [row["id"] for row in rows]
+
+    async def set_status(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, status: str, error: str | None = None
+    ) -> None:
+        """Change the status; clears a request that has been answered."""
+        await connection.execute(self._sql["set_status"], run_id, status, error)
+
+    async def reopen(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, status: str) -> None:
+        """Set an unfinished status; the error of a run that is being rolled back is kept."""
+        await connection.execute(self._sql["reopen"], run_id, status)
+
+    async def request(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, control: str | None) -> None:
+        """Ask whoever runs it to pause or cancel."""
+        await connection.execute(self._sql["request"], run_id, control)
+
+    async def set_ddl_done(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, *, done: bool) -> None:
+        """Record that the definitions were changed (or changed back), in that very transaction."""
+        await connection.execute(self._sql["ddl_done"], run_id, done)
+
+    async def set_affected(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, rows: int) -> None:
+        """Record how many rows differ from before the run."""
+        await connection.execute(self._sql["set_affected"], run_id, rows)
+
+    async def finish(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, affected: int, report: bytes
+    ) -> None:
+        """Record success."""
+        await connection.execute(self._sql["finish"], run_id, affected, report.decode())

@@ -1,0 +1,208 @@
+"""What runs have done: windows, chunks, before-images, quarantined rows and rollback conflicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+from taaxdog_datamig.planning import Window
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
+
+Key = tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """A window that this process works on."""
+
+    target: int
+    number: int
+    window: Window
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """A row that goes to quarantine. `reason` never quotes a value."""
+
+    key: Key
+    code: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ChunkEntry:
+    """A chunk as it is recorded, in the transaction that made it."""
+
+    run_id: uuid.UUID
+    token: uuid.UUID
+    epoch: int
+    sweep: int
+    target: int
+    relation: str
+    changed: int
+    conflicts: int
+    refusals: Sequence[Refusal]
+    first_key: Key | None
+    last_key: Key | None
+    seconds: float
+
+
+def _keys(keys: Sequence[Key]) -> list[str]:
+    return [orjson.dumps(key).decode() for key in keys]
+
+
+@attrs.frozen
+class Work:
+    """The tables that grow while a run works."""
+
+    _sql: Mapping[str, str] = attrs.field(repr=False)
+
+    async def add_windows(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        sweep: int,
+        windows: Sequence[tuple[int, Window]],
+    ) -> None:
+        """Record the windows of a sweep, each with its target's number."""
+        await connection.execute(
+            self._sql["add_windows"],
+            run_id,
+            sweep,
+            [target for target, _ in windows],
+            list(range(len(windows))),
+            [window.relation for _, window in windows],
+            [window.start for _, window in windows],
+            [window.end for _, window in windows],
+        )
+
+    async def sweep(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> int | None:
+        """The latest sweep that has windows, or None before the first."""
+        value = await connection.fetchval(self._sql["sweep"], run_id)
+        return None if value is None else int(value)
+
+    async def claim(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
+    ) -> Claim | None:
+        """Take a window nobody with a valid lease works on, or None when there is none left."""
+        row = await connection.fetchrow(self._sql["claim_window"], run_id, sweep, epoch)
+        if row is None:
+            return None
+        window = Window(row["relation"], row["first"], row["last"])
+        return Claim(target=row["target"], number=row["number"], window=window)
+
+    async def window_done(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        sweep: int,
+        claim: Claim,
+        epoch: int,
+        skipped: int,
+    ) -> None:
+        """Record that a window was read to its end, with the rows that needed nothing."""
+        await connection.execute(
+            self._sql["window_done"], run_id, sweep, claim.target, claim.number, epoch, skipped
+        )
+
+    async def add_chunk(
+        self, connection: PoolConnectionProxy[Any], chunk: ChunkEntry, table: str, image: bytes | None
+    ) -> asyncpg.Record:
+        """Record a chunk, its before-image and its refusals. Returns its `id` and `hot` updates."""
+        row = await connection.fetchrow(
+            self._sql["add_chunk"],
+            chunk.run_id,
+            chunk.token,
+            chunk.epoch,
+            chunk.sweep,
+            chunk.target,
+            chunk.relation,
+            chunk.changed,
+            chunk.conflicts,
+            len(chunk.refusals),
+            chunk.first_key,
+            chunk.last_key,
+            chunk.seconds,
+        )
+        assert row is not None
+        if image is not None:
+            await connection.execute(self._sql["add_image"], row["id"], image)
+        if chunk.refusals:
+            await connection.execute(
+                self._sql["add_quarantine"],
+                chunk.run_id,
+                chunk.relation,
+                table,
+                _keys([refusal.key for refusal in chunk.refusals]),
+                [refusal.code for refusal in chunk.refusals],
+                [refusal.reason for refusal in chunk.refusals],
+            )
+        return row
+
+    async def find_chunk(self, connection: PoolConnectionProxy[Any], token: uuid.UUID) -> asyncpg.Record | None:
+        """The chunk of that token, when its commit did happen."""
+        return await connection.fetchrow(self._sql["find_chunk"], token)
+
+    async def totals(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> dict[int, dict[str, int]]:
+        """Counts by target: changed, conflicts, chunks, hot, skipped."""
+        counts = {row["target"]: dict(row) for row in await connection.fetch(self._sql["totals"], run_id)}
+        for row in await connection.fetch(self._sql["skipped"], run_id):
+            counts.setdefault(row["target"], {})["skipped"] = row["skipped"]
+        return counts
+
+    async def count_quarantine(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> int:
+        """Rows in quarantine."""
+        return int(await connection.fetchval(self._sql["count_quarantine"], run_id))
+
+    async def quarantine_by_table(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> dict[str, int]:
+        """Rows in quarantine by logical table."""
+        rows = await connection.fetch(self._sql["quarantine_by_table"], run_id)
+        return {row["tablename"]: row["rows"] for row in rows}
+
+    async def sweep_progress(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int) -> int:
+        """Rows that a sweep changed, or found changed by somebody else."""
+        return int(await connection.fetchval(self._sql["sweep_progress"], run_id, sweep))
+
+    async def quarantine(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int
+    ) -> list[asyncpg.Record]:
+        """Rows in quarantine: tablename, relation, key, code, reason, at."""
+        return await connection.fetch(self._sql["quarantine"], run_id, limit)
+
+    async def sample(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int
+    ) -> list[asyncpg.Record]:
+        """Some chunks with their images, spread over the run."""
+        return await connection.fetch(self._sql["sample_chunks"], run_id, limit)
+
+    async def next_to_restore(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, before: int
+    ) -> asyncpg.Record | None:
+        """The newest chunk older than `before` that was not rolled back yet."""
+        return await connection.fetchrow(self._sql["next_to_restore"], run_id, before)
+
+    async def restored(
+        self, connection: PoolConnectionProxy[Any], chunk_id: int, restored: int, kept: int
+    ) -> bool:
+        """Record that a chunk was rolled back; False when it had been already."""
+        return await connection.fetchval(self._sql["restored"], chunk_id, restored, kept) is not None
+
+    async def add_conflicts(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, relation: str, table: str, keys: Sequence[Key]
+    ) -> None:
+        """Record rows that a rollback left alone."""
+        await connection.execute(self._sql["add_conflicts"], run_id, relation, table, _keys(keys))
+
+    async def conflicts(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int
+    ) -> list[asyncpg.Record]:
+        """Rows that a rollback left alone: tablename, relation, key."""
+        return await connection.fetch(self._sql["conflicts"], run_id, limit)

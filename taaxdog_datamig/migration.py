@@ -1,0 +1,286 @@
+"""What a migration is: a declaration of which rows to change and how. The engine does the rest.
+
+    class UppercaseState(ColumnMigration):
+        name = "uppercase-state"
+        version = "1.0.0"
+        description = "Spell states in capitals."
+        table = "users"
+        columns = ("state",)
+        pending = "state <> upper(state)"
+
+        def transform(self, row: Row) -> Outcome:
+            return Changes(state=row["state"].upper())
+"""
+
+from __future__ import annotations
+
+import abc
+import difflib
+import importlib
+import inspect
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import attrs
+
+from taaxdog_datamig.errors import PreflightFailed, SettingsError, UnknownName
+from taaxdog_datamig.pg.rows import Field, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.pg.catalog import Column
+    from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.profile import FittedProfile, FittedTable
+    from taaxdog_datamig.settings import Settings
+
+ENTRY_POINTS = "taaxdog_datamig.migrations"
+
+
+@attrs.frozen
+class Row:
+    """A row as a transform sees it: `row["tfn"]` by logical column name, NULL as None."""
+
+    #: The key's columns as text.
+    key: tuple[str, ...]
+    #: Native values as asyncpg gives them. Never shown: any may be sensitive.
+    values: Mapping[str, Any] = attrs.field(repr=False)
+
+    def __getitem__(self, column: str) -> Any:
+        return self.values[column]
+
+
+class Changes(dict[str, Any]):
+    """The row gets these values: logical column name to native value or text form."""
+
+    def __repr__(self) -> str:
+        return f"Changes({', '.join(self)})"
+
+
+@attrs.frozen
+class Skip:
+    """The row needs nothing, although the pending predicate found it."""
+
+
+@attrs.frozen
+class Reject:
+    """The row is put in quarantine."""
+
+    #: A short word for lists and counts, such as `malformed-token`.
+    code: str
+    #: What is wrong, naming the column, never quoting the value.
+    reason: str
+
+
+Outcome: TypeAlias = Changes | Skip | Reject
+
+
+class NotApplicable(Exception):  # noqa: N818 - an answer, not an error
+    """This installation has nothing the migration could work on; the message says why."""
+
+
+@attrs.frozen(kw_only=True)
+class Ddl:
+    """A change of a table's definition, and the way back."""
+
+    do: str
+    undo: str
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """The part of one table that a migration changes."""
+
+    table: FittedTable
+    shape: Shape
+    #: SQL over the table's physical columns; true while the row needs the migration.
+    pending: str
+    transform: Callable[[Row], Outcome]
+    #: SQL; rows to be looked at once although they are not pending.
+    inspect: str | None = None
+    #: What a stored value means: (key, logical column, text) to something that compares equal whenever
+    #: the values mean the same. Seals differ at each writing; what they hold does not.
+    reveal: Callable[[tuple[str, ...], str, str | None], object] = lambda _key, _column, text: text
+    #: Whether a column holds sensitive values, so that before-images need a key.
+    sensitive: bool = False
+    ddl: tuple[Ddl, ...] = ()
+    #: Whether a unique index on a column would lose its meaning.
+    breaks_unique: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class MigrationContext:
+    """What a migration may know of where it runs."""
+
+    db: Database
+    settings: Settings
+    profile: FittedProfile
+    keyring: Keyring | None
+    dry_run: bool
+
+
+@attrs.define
+class Migration(abc.ABC):
+    """Base of all migrations."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    description: ClassVar[str]
+    category: ClassVar[str] = "custom"
+    #: Migrations that go first when several are run together.
+    after: ClassVar[tuple[str, ...]] = ()
+
+    context: MigrationContext
+
+    @abc.abstractmethod
+    async def targets(self) -> Sequence[Target]:
+        """The tables to work on, here.
+
+        Raises:
+            NotApplicable: this installation has none.
+            PreflightFailed: it has one that cannot be worked on.
+        """
+
+
+class ColumnMigration(Migration):
+    """Changes columns of a table's rows, one row at a time."""
+
+    #: Logical (or physical) name of the table.
+    table: ClassVar[str]
+    #: Logical (or physical) names of the columns that are read and may be changed.
+    columns: ClassVar[tuple[str, ...]]
+    #: SQL over physical columns; becomes false once a row is migrated.
+    pending: ClassVar[str]
+
+    @abc.abstractmethod
+    def transform(self, row: Row) -> Outcome:
+        """Say what becomes of a row. Called again for the same row after a crash or a conflict."""
+
+    async def targets(self) -> Sequence[Target]:
+        """One target from the class's declarations."""
+        async with self.context.db.acquire() as connection:
+            table = await self.context.profile.table(connection, self.table)
+        if table is None:
+            raise NotApplicable(f"there is no table {self.table}")
+        return [
+            Target(
+                table=table,
+                shape=shape_of(table, {name: existing(table, name) for name in self.columns}),
+                pending=self.pending,
+                transform=self.transform,
+                sensitive=any(name in table.sensitive for name in self.columns),
+            )
+        ]
+
+
+def existing(table: FittedTable, name: str) -> Column:
+    """The column of that name.
+
+    Raises:
+        PreflightFailed: there is none; near names are suggested.
+    """
+    if (column := table.column(name)) is not None:
+        return column
+    near = difflib.get_close_matches(name, table.relation.columns, 3)
+    raise PreflightFailed(
+        f"table {table.relation.quoted} has no column {name!r}",
+        f"Did you mean {', '.join(near)}? A name of your own goes in [profile] of datamig.toml"
+        if near
+        else f"Name it in datamig.toml: [profile.tables.{table.spec.name}.columns.{name}] names = [...]",
+    )
+
+
+def shape_of(table: FittedTable, columns: Mapping[str, Column], types: Mapping[str, str] | None = None) -> Shape:
+    """The shape of a target: logical name to column, with the types columns are widened to first."""
+    types = types or {}
+    return Shape(
+        table=table.spec.name,
+        relation=table.relation.quoted,
+        key=tuple(
+            Field(name=column.name, column=column.name, type=column.type, textual=column.textual)
+            for column in table.relation.key_columns
+        ),
+        columns=tuple(
+            Field(
+                name=name,
+                column=column.name,
+                type=types.get(name, column.type),
+                textual=column.textual,
+            )
+            for name, column in columns.items()
+        ),
+    )
+
+
+@attrs.frozen
+class Registry:
+    """The migrations there are, by name."""
+
+    migrations: Mapping[str, type[Migration]]
+
+    @classmethod
+    def load(cls, builtin: Iterable[type[Migration]], modules: Iterable[str] = ()) -> Registry:
+        """Built-in migrations, those of installed packages (entry points) and those of `modules`.
+
+        Raises:
+            SettingsError: a module does not import, or two migrations have one name.
+        """
+        found: dict[str, type[Migration]] = {}
+        classes = [*builtin]
+        for point in entry_points(group=ENTRY_POINTS):
+            classes += _classes(point.load())
+        for module in modules:
+            try:
+                classes += _classes(importlib.import_module(module))
+            except ImportError as error:
+                raise SettingsError(f"cannot import migrations from {module}: {error}") from error
+        for migration in classes:
+            if found.setdefault(migration.name, migration) is not migration:
+                raise SettingsError(f"two migrations are called {migration.name}", "Rename one of them")
+        return cls(found)
+
+    def get(self, name: str) -> type[Migration]:
+        """The migration of that name.
+
+        Raises:
+            UnknownName: there is none; near names are suggested.
+        """
+        if name in self.migrations:
+            return self.migrations[name]
+        near = difflib.get_close_matches(name, self.migrations, 3, 0.4)
+        raise UnknownName(
+            f"there is no migration {name!r}",
+            f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.migrations)}",
+        )
+
+    def order(self, names: Iterable[str]) -> list[str]:
+        """Each of `names` once, after those of the others that it must follow."""
+        wanted = list(dict.fromkeys(names))
+        ordered: list[str] = []
+
+        def place(name: str) -> None:
+            if name not in ordered:
+                for other in self.get(name).after:
+                    if other in wanted:
+                        place(other)
+                ordered.append(name)
+
+        for name in wanted:
+            place(name)
+        return ordered
+
+
+def _classes(loaded: Any) -> list[type[Migration]]:
+    """The migrations of a module, or the one class that an entry point names."""
+    if inspect.isclass(loaded):
+        return [loaded]
+    return [
+        value
+        for value in vars(loaded).values()
+        if inspect.isclass(value)
+        and issubclass(value, Migration)
+        and value.__module__ == loaded.__name__
+        and not inspect.isabstract(value)
+    ]

@@ -1,0 +1,153 @@
+"""encrypt-user-data: seal every sensitive column of the profile.
+
+Values are told apart by opening them, never by their look: plaintext is sealed, a value the application
+encrypted itself is opened and sealed anew, a token that opens is left alone, and one that does not is put
+in quarantine. NULL and the empty string stay what they are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from taaxdog_datamig.errors import KeyMissing, PreflightFailed
+from taaxdog_datamig.migration import (
+    Changes,
+    Ddl,
+    Migration,
+    NotApplicable,
+    Outcome,
+    Reject,
+    Row,
+    Skip,
+    Target,
+    shape_of,
+)
+from taaxdog_datamig.pg.quoting import ident, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from taaxdog_datamig.crypto import FieldCipher, Keyring
+    from taaxdog_datamig.pg.catalog import Column
+    from taaxdog_datamig.profile import FittedTable
+
+#: Types whose values are strings that a token can replace.
+_STRINGS = {"text", "varchar", "bpchar", "citext"}
+#: Longest plaintext that a limited column is assumed to hold, characters.
+_PLAINTEXT = 256
+
+_REJECTED = {
+    "malformed": "begins like a sealed value, but is neither a field token nor a value the application sealed",
+    "foreign_key_id": "was sealed under a key that is not configured",
+    "does_not_open": "was sealed for another row or column, or is damaged",
+}
+
+Ciphers = dict[str, "FieldCipher"]
+
+
+class EncryptUserData(Migration):
+    """Seals TFNs, mobile numbers, bank details and two-factor secrets."""
+
+    name: ClassVar[str] = "encrypt-user-data"
+    version: ClassVar[str] = "1.0.0"
+    description: ClassVar[str] = "Encrypt sensitive user data: TFNs, mobile numbers, bank details, 2FA secrets"
+    category: ClassVar[str] = "core"
+    after: ClassVar[tuple[str, ...]] = ("normalize-phones", "merge-duplicates")
+
+    async def targets(self) -> Sequence[Target]:
+        """One target for each table that has sensitive columns."""
+        keyring = self.context.keyring
+        if keyring is None:
+            raise KeyMissing(
+                "no encryption key is configured",
+                "Make one with `datamig keys generate` and set FIELD_ENCRYPTION_KEY (or _FILE)",
+            )
+        profile = self.context.profile
+        tables = [table for table in profile.tables.values() if table.spec.sensitive]
+        if not any(table.sensitive for table in tables):
+            raise NotApplicable("none of the profile's sensitive columns is in this database")
+        missing = {name.partition(".")[0] for name in profile.missing}
+        return [
+            _target(keyring, table, _absent(table) if table.spec.name in missing else ())
+            for table in tables
+            if table.sensitive
+        ]
+
+
+def _absent(table: FittedTable) -> tuple[str, ...]:
+    names = [spec.name for spec in table.spec.sensitive if not spec.optional and table.column(spec.name) is None]
+    return tuple(f"{table.spec.name}.{name} is not in this database: nothing to seal there" for name in names)
+
+
+def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> Target:
+    columns = table.sensitive
+    for column in columns.values():
+        if column.base not in _STRINGS:
+            raise PreflightFailed(
+                f"column {column.name} of {table.relation.quoted} is {column.type}; a token needs a text column",
+                f"ALTER TABLE {table.relation.quoted} ALTER COLUMN {column.quoted} TYPE text, and the "
+                "application with it; then run this again",
+            )
+        if column.generated:
+            raise PreflightFailed(
+                f"column {column.name} of {table.relation.quoted} is a generated column", "Seal its source instead"
+            )
+    ciphers = {name: keyring.field(table.spec.name, name) for name in columns}
+    narrow = {name: column for name, column in columns.items() if _too_narrow(keyring, column)}
+    return Target(
+        table=table,
+        shape=shape_of(table, columns, dict.fromkeys(narrow, "text")),
+        pending=" OR ".join(_pending(ciphers[name], column) for name, column in columns.items()),
+        inspect=" OR ".join(f"{column.quoted}::text LIKE 'encrypted:v1:%'" for column in columns.values()),
+        transform=partial(_seal, ciphers),
+        reveal=partial(_reveal, ciphers),
+        sensitive=True,
+        ddl=_widen(table, narrow),
+        breaks_unique=True,
+        warnings=warnings,
+    )
+
+
+def _too_narrow(keyring: Keyring, column: Column) -> bool:
+    if column.base == "bpchar":
+        return True  # a blank-padded token is no token
+    if column.limit is None:
+        return False
+    sealed = 12 + min(column.limit, _PLAINTEXT) + 16
+    return len(f"encrypted:v1:{keyring.primary.kid}:") + -(-sealed * 4 // 3) > column.limit
+
+
+def _widen(table: FittedTable, narrow: Mapping[str, Column]) -> tuple[Ddl, ...]:
+    if not narrow:
+        return ()
+    alter = f"ALTER TABLE {table.relation.quoted} "
+    return (
+        Ddl(
+            do=alter + ", ".join(f"ALTER COLUMN {ident(c.name)} TYPE text" for c in narrow.values()),
+            undo=alter + ", ".join(f"ALTER COLUMN {ident(c.name)} TYPE {c.type}" for c in narrow.values()),
+        ),
+    )
+
+
+def _pending(cipher: FieldCipher, column: Column) -> str:
+    text = f"{column.quoted}::text"
+    # The cheap LIKE decides almost every row; the pattern catches broken tokens and unknown keys.
+    return f"({text} <> '' AND ({text} NOT LIKE 'encrypted:v1:%' OR {text} !~ {literal(cipher.kid_pattern)}))"
+
+
+def _seal(ciphers: Ciphers, row: Row) -> Outcome:
+    changes = Changes()
+    for name, cipher in ciphers.items():
+        found = cipher.classify(row[name], row.key)
+        if found.kind in {"plaintext", "legacy"}:
+            changes[name] = cipher.seal(found.plaintext or "", row.key)
+        elif found.kind in _REJECTED:
+            return Reject(found.kind.replace("_", "-"), f"{name} {_REJECTED[found.kind]}")
+    return changes or Skip()
+
+
+def _reveal(ciphers: Ciphers, key: tuple[str, ...], column: str, text: str | None) -> object:
+    found = ciphers[column].classify(text, key)
+    # What does not open is compared as it stands.
+    return found.plaintext if found.kind in {"plaintext", "legacy", "token"} else text

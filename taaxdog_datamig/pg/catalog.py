@@ -1,0 +1,137 @@
+"""What the server's catalog says of a table: columns, key, size, and what hangs on its columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from taaxdog_datamig.pg.quoting import ident, qualified
+from taaxdog_datamig.pg.sql import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asyncpg.pool import PoolConnectionProxy
+
+_SQL = queries(__package__)
+
+
+@attrs.frozen(kw_only=True)
+class Column:
+    """One column."""
+
+    name: str
+    number: int
+    #: As format_type spells it: `character varying(10)`.
+    type: str
+    #: pg_type.typcategory of the type: S for strings, N for numbers ...
+    category: str
+    #: pg_type.typname, of the base type for a domain.
+    base: str
+    not_null: bool
+    generated: bool
+
+    @property
+    def quoted(self) -> str:
+        """The name, ready for SQL."""
+        return ident(self.name)
+
+    @property
+    def textual(self) -> bool:
+        """Whether the stored value and its text form are the same thing."""
+        return self.base in {"text", "varchar"}
+
+    @property
+    def limit(self) -> int | None:
+        """Longest value in characters, or None without a limit."""
+        if self.base in {"varchar", "bpchar"} and self.type.endswith(")"):
+            return int(self.type[self.type.rindex("(") + 1 : -1])
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class Relation:
+    """One table, or what stands in a table's place."""
+
+    oid: int
+    schema: str
+    name: str
+    #: pg_class.relkind: r table, p partitioned table, v view, m materialized view, f foreign table.
+    kind: str
+    tuples: int
+    pages: int
+    bytes: int
+    may_select: bool
+    may_update: bool
+    #: Whether the role is a member of the owner, which ALTER TABLE asks.
+    owned: bool
+    #: Whether row-level security would hide rows from the role.
+    policed: bool
+    columns: dict[str, Column]
+    #: The columns that name a row; empty when the table has no usable unique key.
+    key: tuple[str, ...]
+
+    @property
+    def quoted(self) -> str:
+        """The qualified name, ready for SQL."""
+        return qualified(self.schema, self.name)
+
+    @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the key, in its order."""
+        return tuple(self.columns[name] for name in self.key)
+
+
+@attrs.frozen(kw_only=True)
+class Leaf:
+    """A heap that holds rows: the table itself, or one partition."""
+
+    relation: str
+    kind: str
+    pages: int
+
+
+@attrs.frozen(kw_only=True)
+class Hangers:
+    """What depends on some columns of a table."""
+
+    #: Indexes; unique ones apart.
+    indexes: tuple[str, ...]
+    unique_indexes: tuple[str, ...]
+    #: Triggers that an UPDATE fires.
+    triggers: tuple[str, ...]
+    #: Objects that refuse a change of the columns' type.
+    dependents: tuple[str, ...]
+
+
+async def find_relation(connection: PoolConnectionProxy[Any], quoted: str) -> Relation | None:
+    """The relation of that (quoted, maybe qualified) name on the search path, or None."""
+    row = await connection.fetchrow(_SQL["relation"], quoted)
+    if row is None:
+        return None
+    columns = [Column(**record) for record in await connection.fetch(_SQL["columns"], row["oid"])]
+    key = await connection.fetchval(_SQL["key"], row["oid"])
+    return Relation(**row, columns={column.name: column for column in columns}, key=tuple(key or ()))
+
+
+async def leaves(connection: PoolConnectionProxy[Any], oid: int) -> list[Leaf]:
+    """The heaps that hold the table's rows, with their sizes as they are now."""
+    return [Leaf(**row) for row in await connection.fetch(_SQL["leaves"], oid)]
+
+
+async def hangers(connection: PoolConnectionProxy[Any], oid: int, columns: Iterable[str]) -> Hangers:
+    """What depends on these columns."""
+    names = list(columns)
+    indexes = await connection.fetch(_SQL["indexes_on"], oid, names)
+    return Hangers(
+        indexes=tuple(row["name"] for row in indexes if not row["unique"]),
+        unique_indexes=tuple(row["name"] for row in indexes if row["unique"]),
+        triggers=tuple(row["name"] for row in await connection.fetch(_SQL["triggers_on"], oid)),
+        dependents=tuple(row["name"] for row in await connection.fetch(_SQL["dependents_on"], oid, names)),
+    )
+
+
+async def old_transactions(connection: PoolConnectionProxy[Any], seconds: float) -> list[tuple[int, float]]:
+    """Backends whose transaction is older than `seconds`, with its age."""
+    return [(row["pid"], row["seconds"]) for row in await connection.fetch(_SQL["old_transactions"], seconds)]

@@ -1,0 +1,94 @@
+"""Changes of table definitions that never make the application queue behind them for long.
+
+`ALTER TABLE` needs a lock that conflicts with every reader; while it waits, everybody else waits behind
+it. So it waits `lock_timeout` at the most, gives up, lets the queue pass and tries again, within a limit.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import asyncpg
+
+from taaxdog_datamig.errors import PreflightFailed, ServerRefused
+from taaxdog_datamig.events import EventBus, Waiting
+from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.settings import Settings
+
+#: 2BP01 dependent objects, 0A000 "cannot alter type of a column used by a view", 42804 no cast.
+_BLOCKED = {"2BP01", "0A000", "42804", "42846"}
+
+
+class _DryRun(Exception):  # noqa: N818 - not an error, a way out of a transaction
+    """Leaves a transaction without committing it."""
+
+
+async def alter(
+    connection: PoolConnectionProxy[Any],
+    statements: Sequence[str],
+    settings: Settings,
+    events: EventBus,
+    *,
+    also: Callable[[], Awaitable[None]] | None = None,
+    dry_run: bool = False,
+) -> bool:
+    """Run DDL statements in one transaction under `lock_timeout`, trying again while locks are held.
+
+    Args:
+        connection: an idle connection.
+        statements: the DDL.
+        settings: gives `lock_timeout` and `ddl_patience`.
+        events: hears why we wait.
+        also: work to be committed with the DDL, such as its record in the ledger.
+        dry_run: roll back at the end.
+
+    Returns:
+        False when the rows do not fit the new definition: nothing was changed then.
+
+    Raises:
+        PreflightFailed: another object depends on a column.
+        ServerRefused: no privilege, or the lock was not to be had within `ddl_patience`.
+    """
+    deadline = time.monotonic() + settings.ddl_patience
+    delays = Backoff(first=0.2, cap=5.0).delays()
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{settings.lock_timeout * 1000:.0f}ms'")
+                for statement in statements:
+                    await connection.execute(statement)
+                if also is not None:
+                    await also()
+                if dry_run:
+                    raise _DryRun  # noqa: TRY301 - the transaction must see it
+        except _DryRun:
+            return True
+        except asyncpg.PostgresError as error:
+            if error.sqlstate in _BLOCKED:
+                detail = error.detail or error.message
+                raise PreflightFailed(
+                    f"the table's definition cannot be changed: {detail} ({error.sqlstate})",
+                    "Drop the object, run the migration, and create it again",
+                ) from None
+            if classify(error) is Fault.DATA:
+                return False
+            if classify(error) not in {Fault.LOCKED, Fault.COLLISION}:
+                raise refused(error, f"changing a table's definition ({statements[0]})") from None
+            delay = next(delays)
+            if time.monotonic() + delay > deadline:
+                raise ServerRefused(
+                    f"the lock for {statements[0]!r} was not to be had in {settings.ddl_patience:.0f} s",
+                    "A long transaction uses the table: see pg_stat_activity, then start the run again",
+                ) from None
+            events.emit(Waiting(reason="another session uses the table to be altered", seconds=delay))
+            await anyio.sleep(delay)
+        else:
+            return True

@@ -1,0 +1,101 @@
+-- Catalog introspection. Relations are passed as oid, names as text.
+
+-- name: relation
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+       greatest(c.reltuples, 0)::bigint AS tuples,
+       CASE WHEN c.relkind IN ('r', 'm')
+            THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+       CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
+       has_table_privilege(c.oid, 'SELECT') AS may_select,
+       has_table_privilege(c.oid, 'UPDATE') AS may_update,
+       pg_has_role(c.relowner, 'USAGE') AS owned,
+       c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) AS policed
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = to_regclass($1::text)
+
+-- name: columns
+SELECT a.attname AS name, a.attnum AS number, format_type(a.atttypid, a.atttypmod) AS type,
+       t.typcategory::text AS category, bt.typname::text AS base,
+       a.attnotnull AS not_null, a.attgenerated::text <> '' AS generated
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type bt ON bt.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+
+-- name: key
+-- The primary key, else the narrowest unique index over NOT NULL columns: complete, valid, immediate.
+SELECT (SELECT array_agg(a.attname::text ORDER BY k.ord)
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, ord)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+        WHERE k.ord <= i.indnkeyatts) AS columns
+FROM pg_index i
+WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+  AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND (i.indisprimary OR NOT EXISTS (
+        SELECT FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, ord)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+        WHERE k.ord <= i.indnkeyatts AND NOT a.attnotnull))
+ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
+LIMIT 1
+
+-- name: leaves
+-- A plain table is its own leaf; a partitioned one is worked on partition by partition.
+SELECT format('%I.%I', n.nspname, c.relname) AS relation,
+       c.relkind::text AS kind,
+       pg_relation_size(c.oid) / current_setting('block_size')::int AS pages
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid IN (SELECT $1::oid UNION SELECT relid FROM pg_partition_tree($1::oid) WHERE isleaf)
+  AND c.relkind <> 'p'
+ORDER BY c.oid
+
+-- name: indexes_on
+-- Every index that depends on one of the columns: as a key, in an expression or in its predicate.
+SELECT DISTINCT i.indexrelid::regclass::text AS name, i.indisunique AS unique
+FROM pg_depend d JOIN pg_index i ON i.indexrelid = d.objid
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+  AND d.refobjid = $1::oid AND a.attname = ANY ($2::text[])
+UNION
+-- The index of a UNIQUE constraint depends on its constraint, not on the column.
+SELECT i.indexrelid::regclass::text, i.indisunique
+FROM pg_index i
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
+WHERE i.indrelid = $1::oid AND a.attname = ANY ($2::text[])
+ORDER BY 1
+
+-- name: triggers_on
+SELECT tgname::text AS name FROM pg_trigger
+WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 16 <> 0
+ORDER BY 1
+
+-- name: dependents_on
+-- What stops ALTER COLUMN TYPE: views, rules, policies, generated columns, trigger definitions.
+SELECT DISTINCT
+  CASE WHEN d.classid = 'pg_rewrite'::regclass
+       THEN (SELECT CASE c.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END || c.oid::regclass::text
+             FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE r.oid = d.objid)
+       ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS name
+FROM pg_depend d
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid AND a.attname = ANY ($2::text[])
+  AND (d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass)
+       OR (d.classid = 'pg_attrdef'::regclass AND EXISTS (
+             SELECT FROM pg_attrdef ad JOIN pg_attribute g ON g.attrelid = ad.adrelid AND g.attnum = ad.adnum
+             WHERE ad.oid = d.objid AND g.attgenerated::text <> '')))
+ORDER BY 1
+
+-- name: old_transactions
+-- Transactions that keep dead rows from being pruned, oldest first.
+SELECT pid, coalesce(state, '') AS state,
+       extract(epoch FROM now() - xact_start)::float8 AS seconds
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
+  AND xact_start < now() - make_interval(secs => $1::float8)
+ORDER BY xact_start
+
+-- name: blockers
+SELECT DISTINCT b.pid, coalesce(b.state, '') AS state
+FROM pg_locks l CROSS JOIN unnest(pg_blocking_pids(l.pid)) AS p(pid)
+JOIN pg_stat_activity b ON b.pid = p.pid
+WHERE NOT l.granted AND l.pid = $1::int

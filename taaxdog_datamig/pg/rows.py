@@ -1,0 +1,183 @@
+"""Reading rows and changing them by compare-and-set, as SQL over a table's *shape*.
+
+Every value travels as its text form, which the session pins (see `database.SESSION`): so any type can be
+compared, kept and written again, json and types of extensions included, and a before-image is plain JSON.
+Comparisons are by the text's bytes (`COLLATE "C"`): under citext or a case-insensitive collation `=` would
+take the application's 'ANN' for our 'Ann'.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import orjson
+
+from taaxdog_datamig.pg.quoting import ident
+
+
+@attrs.frozen(kw_only=True)
+class Field:
+    """A column as a run reads and writes it."""
+
+    #: Logical name.
+    name: str
+    #: Physical name.
+    column: str
+    #: SQL type while the run works, that is after any widening.
+    type: str
+    #: Whether the value and its text form are the same thing.
+    textual: bool
+
+
+@attrs.frozen(kw_only=True)
+class Shape:
+    """The part of a table a run works on. Kept in the ledger, so that a rollback needs no migration code."""
+
+    #: Logical name of the table.
+    table: str
+    #: Quoted name of the heap: the table, or one partition of it.
+    relation: str
+    key: tuple[Field, ...]
+    columns: tuple[Field, ...]
+
+    def at(self, relation: str) -> Shape:
+        """The same for another heap."""
+        return attrs.evolve(self, relation=relation)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the ledger."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Shape:
+        """From the ledger."""
+        return cls(
+            table=value["table"],
+            relation=value["relation"],
+            key=tuple(Field(**field) for field in value["key"]),
+            columns=tuple(Field(**field) for field in value["columns"]),
+        )
+
+    def _selected(self) -> str:
+        keys = [f"t.{ident(field.column)}::text AS k{i}" for i, field in enumerate(self.key)]
+        texts = [f"t.{ident(field.column)}::text AS c{i}" for i, field in enumerate(self.columns)]
+        return ", ".join(keys + texts)
+
+    def key_array(self) -> str:
+        """SQL: the row's key as text[], as the ledger spells it."""
+        return f"ARRAY[{', '.join(f't.{ident(field.column)}::text' for field in self.key)}]"
+
+    def window_sql(self, condition: str) -> str:
+        """Rows between two TIDs, in heap order: $1 after, $2 before, $3 at most; `condition` may use more.
+
+        Columns: tid, the key's k0.., the values' text c0.., and the native value n<i> of each column whose
+        text form is not the value itself.
+        """
+        native = [
+            f"t.{ident(field.column)} AS n{i}" for i, field in enumerate(self.columns) if not field.textual
+        ]
+        selected = ", ".join([self._selected(), *native])
+        return (
+            f"SELECT t.ctid AS tid, {selected} FROM ONLY {self.relation} AS t"
+            f" WHERE t.ctid > $1::tid AND t.ctid < $2::tid AND ({condition}) ORDER BY t.ctid LIMIT $3"
+        )
+
+    def keys_sql(self) -> str:
+        """The rows named by one text[] a key column: $1.., with their position as `ord`."""
+        names = ", ".join(f"x{i}" for i in range(len(self.key)))
+        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        return (
+            f"SELECT s.ord, {self._selected()}"
+            f" FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
+            f" JOIN ONLY {self.relation} AS t ON {self._matches('x')}"
+        )
+
+    def update_sql(self) -> str:
+        """Compare-and-set of many rows.
+
+        Parameters: one text[] for each key column, then for each column one of old and one of new values.
+        Returns the position of each row that was changed, and the text its columns hold now, which a
+        trigger or the type (`timestamp(3)`, `char(5)`) may have made different from what was sent.
+        """
+        width = len(self.key) + 2 * len(self.columns)
+        names = [f"x{i}" for i in range(len(self.key))]
+        names += [f"{side}{i}" for i in range(len(self.columns)) for side in ("o", "w")]
+        arrays = ", ".join(f"${i + 1}::text[]" for i in range(width))
+        sets = ", ".join(
+            f"{ident(field.column)} = s.w{i}::{field.type}" for i, field in enumerate(self.columns)
+        )
+        unchanged = " AND ".join(
+            f't.{ident(field.column)}::text COLLATE "C" IS NOT DISTINCT FROM s.o{i}'
+            for i, field in enumerate(self.columns)
+        )
+        stored = ", ".join(f"t.{ident(field.column)}::text" for field in self.columns)
+        return (
+            f"UPDATE ONLY {self.relation} AS t SET {sets}"
+            f" FROM unnest({arrays}) WITH ORDINALITY AS s({', '.join(names)}, ord)"
+            f" WHERE {self._matches('x')} AND {unchanged} RETURNING s.ord, {stored}"
+        )
+
+    def lock_sql(self) -> str:
+        """Lock those of the rows named by $1.. that nobody else has locked; returns their positions."""
+        names = ", ".join(f"x{i}" for i in range(len(self.key)))
+        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        return (
+            f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
+            f" JOIN ONLY {self.relation} AS t ON {self._matches('x')}"
+            " FOR NO KEY UPDATE OF t SKIP LOCKED"
+        )
+
+    def _matches(self, prefix: str) -> str:
+        return " AND ".join(
+            f"t.{ident(field.column)} = s.{prefix}{i}::{field.type}" for i, field in enumerate(self.key)
+        )
+
+
+def to_text(value: Any, kind: str = "") -> str | None:
+    """The text form PostgreSQL reads a Python value from.
+
+    Args:
+        value: what a transform returned; strings are taken as they are.
+        kind: the column's SQL type, needed to tell a json list from an array.
+
+    Raises:
+        TypeError: a value with no text form known here.
+    """
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | Decimal() | uuid.UUID():
+            return str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return f"{value.days} days {value.seconds}.{value.microseconds:06d} seconds"
+        case bytes():
+            return "\\x" + value.hex()
+        case _ if kind in {"json", "jsonb"}:
+            return orjson.dumps(value).decode()
+        case list() | tuple():
+            return "{" + ",".join(_element(item, kind) for item in value) + "}"
+    raise TypeError(f"no text form for a value of type {type(value).__name__}")
+
+
+def _element(value: Any, kind: str) -> str:
+    if isinstance(value, list | tuple):
+        return to_text(value, kind) or ""
+    text = to_text(value)
+    if text is None:
+        return "NULL"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def transposed(rows: Sequence[Sequence[str | None]], width: int) -> list[list[str | None]]:
+    """Rows to one list a column, also when there are no rows."""
+    return [[row[i] for row in rows] for i in range(width)]

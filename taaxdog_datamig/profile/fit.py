@@ -1,0 +1,83 @@
+"""A profile held against a live catalog: what is there, under which name, and what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from taaxdog_datamig.pg.catalog import Column, Relation, find_relation
+from taaxdog_datamig.pg.quoting import ident, qualified
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.profile.model import Profile, TableSpec
+
+
+@attrs.frozen(kw_only=True)
+class FittedTable:
+    """A logical table of this database."""
+
+    spec: TableSpec
+    relation: Relation
+
+    def column(self, name: str) -> Column | None:
+        """The physical column of that logical name, or None where this installation has none."""
+        spec = self.spec.columns.get(name)
+        for physical in spec.names if spec else (name,):
+            if physical in self.relation.columns:
+                return self.relation.columns[physical]
+        return None
+
+    @property
+    def sensitive(self) -> Mapping[str, Column]:
+        """Logical name to physical column of the sensitive columns that exist."""
+        found = {spec.name: self.column(spec.name) for spec in self.spec.sensitive}
+        return {name: column for name, column in found.items() if column is not None}
+
+
+@attrs.frozen(kw_only=True)
+class FittedProfile:
+    """A profile and the tables it found."""
+
+    profile: Profile
+    tables: Mapping[str, FittedTable]
+    #: Logical tables and `table.column`s that should be there and are not.
+    missing: tuple[str, ...]
+
+    @classmethod
+    async def fit(cls, connection: PoolConnectionProxy[Any], profile: Profile) -> FittedProfile:
+        """Look every logical table up in the catalog."""
+        tables: dict[str, FittedTable] = {}
+        missing: list[str] = []
+        for spec in profile.tables.values():
+            table = await _find(connection, profile, spec)
+            if table is None:
+                if not spec.optional:
+                    missing.append(spec.name)
+                continue
+            tables[spec.name] = table
+            missing += [
+                f"{spec.name}.{column.name}"
+                for column in spec.columns.values()
+                if not column.optional and table.column(column.name) is None
+            ]
+        return cls(profile=profile, tables=tables, missing=tuple(missing))
+
+    async def table(self, connection: PoolConnectionProxy[Any], name: str) -> FittedTable | None:
+        """The table of that logical name, alias or, where the profile has none, physical name."""
+        spec = self.profile.resolve(name)
+        return self.tables.get(spec.name) or await _find(connection, self.profile, spec)
+
+
+async def _find(
+    connection: PoolConnectionProxy[Any], profile: Profile, spec: TableSpec
+) -> FittedTable | None:
+    for name in spec.names:
+        quoted = qualified(profile.schema, name) if profile.schema else ident(name)
+        if (relation := await find_relation(connection, quoted)) is not None:
+            return FittedTable(spec=spec, relation=relation)
+    return None

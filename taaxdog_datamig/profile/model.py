@@ -1,0 +1,122 @@
+"""The logical schema: which names stand for which tables and columns of an installation."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from taaxdog_datamig.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@attrs.frozen(kw_only=True)
+class ColumnSpec:
+    """A logical column."""
+
+    name: str
+    #: Physical names; the first that exists is taken.
+    names: tuple[str, ...]
+    sensitive: bool = False
+    #: Whether its absence is normal.
+    optional: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class TableSpec:
+    """A logical table."""
+
+    name: str
+    names: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    optional: bool = False
+    columns: Mapping[str, ColumnSpec] = attrs.field(factory=dict)
+
+    @property
+    def sensitive(self) -> tuple[ColumnSpec, ...]:
+        """The columns that hold sensitive values."""
+        return tuple(column for column in self.columns.values() if column.sensitive)
+
+
+@attrs.frozen(kw_only=True)
+class Profile:
+    """All logical tables of an application."""
+
+    #: Schema of the tables; None takes the connection's search path.
+    schema: str | None = None
+    tables: Mapping[str, TableSpec]
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, Any] | None = None) -> Profile:
+        """The built-in TAAXDOG profile with an installation's overrides merged over it.
+
+        Args:
+            overrides: the `[profile]` table of datamig.toml: `schema`, and `tables` in the form of
+                `profile/taaxdog.toml`. A table or column that is not built in is added.
+
+        Raises:
+            SettingsError: an unknown key, a value of the wrong type, or one name for two tables.
+        """
+        text = (resources.files(__package__) / "taaxdog.toml").read_text("utf-8")
+        merged = _merge(tomllib.loads(text), overrides or {})
+        if unknown := merged.keys() - {"schema", "tables"}:
+            raise SettingsError(f"profile: unknown key {min(unknown)!r}", "Known are: schema, tables")
+        tables = {name: _table(name, spec) for name, spec in merged.get("tables", {}).items()}
+        seen: dict[str, str] = {}
+        for table in tables.values():
+            for alias in table.aliases:
+                if (other := seen.setdefault(alias, table.name)) != table.name:
+                    raise SettingsError(f"profile: {alias!r} is an alias of both {other} and {table.name}")
+        return cls(schema=merged.get("schema"), tables=tables)
+
+    def resolve(self, name: str) -> TableSpec:
+        """The table of that logical name or alias; a name that is not listed stands for itself."""
+        for table in self.tables.values():
+            if name in table.aliases:
+                return table
+        return self.tables.get(name) or TableSpec(name=name, names=(name,))
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _table(name: str, spec: Any) -> TableSpec:
+    values = _checked(f"tables.{name}", spec, {"names": list, "aliases": list, "optional": bool, "columns": dict})
+    columns = {
+        column: ColumnSpec(
+            name=column,
+            **_names(column, _checked(
+                f"tables.{name}.columns.{column}", over, {"names": list, "sensitive": bool, "optional": bool}
+            )),
+        )
+        for column, over in values.pop("columns", {}).items()
+    }
+    return TableSpec(name=name, columns=columns, **_names(name, values))
+
+
+def _names(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {"names": (name,)} | {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+
+
+def _checked(where: str, spec: Any, known: Mapping[str, type]) -> dict[str, Any]:
+    if not isinstance(spec, dict):
+        raise SettingsError(f"profile: {where} must be a table")
+    for key, value in spec.items():
+        if key not in known:
+            raise SettingsError(f"profile: unknown key {where}.{key}", f"Known are: {', '.join(known)}")
+        if not isinstance(value, known[key]) or (
+            isinstance(value, list) and not all(isinstance(item, str) and item for item in value)
+        ):
+            raise SettingsError(f"profile: {where}.{key} must be a {known[key].__name__} (of names)")
+    return dict(spec)

@@ -1,0 +1,61 @@
+"""How large a chunk may be. The clock is the caller's: the controller is told how long chunks took."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+#: Bytes one transaction may rewrite: time alone misleads under write pressure.
+CHUNK_BYTES = 4 << 20
+#: Chunks looked back at. Few, and forgotten at each change: an average that reaches back before the
+#: last change keeps pushing the wrong way.
+_HISTORY = 11
+_GROWTH = 1.5
+_SETTLED = 4
+#: A chunk this many times over target is an accident, and the answer is immediate.
+_ACCIDENT = 5
+
+
+@attrs.define
+class ChunkSize:
+    """Steers the rows of a chunk towards a target time; `fixed` sets them by hand.
+
+    Args:
+        target: seconds a chunk should take.
+        fixed: rows, from `--batch-size`.
+    """
+
+    target: float
+    fixed: int | None = None
+    least: int = 10
+    most: int = 20_000
+    _rows: int = 1000
+    _rates: deque[float] = attrs.field(factory=lambda: deque(maxlen=_HISTORY))
+
+    @property
+    def rows(self) -> int:
+        """Rows the next chunk may have."""
+        return self.fixed or self._rows
+
+    def learn(self, rows: int, seconds: float, size: int = 0) -> None:
+        """Take in that a chunk of `rows` rows and `size` bytes took `seconds`."""
+        if self.fixed or rows == 0:
+            return
+        if seconds > _ACCIDENT * self.target:
+            self._set(min(rows, self._rows) // 10)
+            return
+        self._rates.append(seconds / rows)
+        if len(self._rates) < _SETTLED:
+            return
+        slow = sorted(self._rates)[int(0.9 * (len(self._rates) - 1) + 0.5)]
+        wanted = self.target / max(slow, 1e-9)
+        if size:
+            wanted = min(wanted, CHUNK_BYTES * rows / size)
+        self._set(int(min(max(wanted, self._rows / 2), self._rows * _GROWTH)))
+
+    def _set(self, rows: int) -> None:
+        rows = max(self.least, min(rows, self.most))
+        if rows != self._rows:
+            self._rows = rows
+            self._rates.clear()

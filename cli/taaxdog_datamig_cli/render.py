@@ -74,11 +74,7 @@ def _run_report(report: RunReport) -> Page:
         title += " (dry run, nothing was changed)"
     blocks: list[Block] = [Line(title, _TONES.get(report.status, "plain"))]
     if report.status == "already_run":
-        when = moment(report.finished_at)
-        blocks.append(
-            Facts([("run", str(report.run_id)), ("finished", when), ("again", "--force runs it again")])
-        )
-        return blocks
+        return [*blocks, *(Line(text) for text in report.warnings)]
     blocks.append(Facts(_run_facts(report)))
     if report.quarantined_rows and report.run_id:
         blocks.append(Line(f"Refused rows: datamig quarantine list {report.run_id}", "warn"))
@@ -265,7 +261,7 @@ def _quarantine(answer: answers.Quarantine) -> Page:
     return [
         Table(
             ("table", "key", "code", "reason", "at"),
-            [(row.table, str(row.key), row.code, row.reason, moment(row.at)) for row in answer.rows],
+            [(row.table, ", ".join(row.key), row.code, row.reason, moment(row.at)) for row in answer.rows],
         )
     ]
 

@@ -31,7 +31,7 @@ async def plan(
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         plans = []
-        for name in await runner.order(list(names)):
+        for name in runner.order(list(names)):
             with session.working_on(f"plan {name}", reporter):
                 plans.append(await runner.plan(name))
     answer = plans[0] if len(plans) == 1 else Plans(plans)

@@ -69,7 +69,7 @@ async def run(
     pins: dict[str, dict[str, Any]] = {} if plan is None else pinned(plan, wanted)
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
-        ordered = await runner.order(wanted)
+        ordered = runner.order(wanted)
         if session.asks and not (yes or dry_run):
             plans = [await runner.plan(name) for name in ordered]
             session.show(Plans(plans))

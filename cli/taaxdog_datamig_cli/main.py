@@ -108,6 +108,9 @@ for _sub, _about, _group, _last, _help in (
     _register(_nested, f"{_sub} {_last}", _help)
 
 
+app.register_install_completion_command(help="Install completion for this shell.", help_epilogue="")
+
+
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],

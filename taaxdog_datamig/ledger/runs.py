@@ -98,10 +98,13 @@ class Runs:
         await connection.execute(self._sql["release"], run_id, epoch)
 
     async def guard(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int, relation: str = ""
     ) -> asyncpg.Record | None:
-        """Inside a chunk's transaction: the run's `control`, or None when the lease is lost."""
-        return await connection.fetchrow(self._sql["guard"], run_id, epoch)
+        """Inside a chunk's transaction: None when the lease is lost.
+
+        Else the run's `control`, and `hot`: where the count of heap-only updates of `relation` stands.
+        """
+        return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class")
 
     async def find(
         self,

@@ -85,13 +85,13 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
     for column in columns.values():
         if column.base not in _STRINGS:
             raise PreflightFailed(
-                f"column {column.name} of {table.relation.quoted} is {column.type}; a token needs a text column",
+                f"column {column.name} of {table.relation.label} is {column.type}; a token needs a text column",
                 f"ALTER TABLE {table.relation.quoted} ALTER COLUMN {column.quoted} TYPE text, and the "
                 "application with it; then run this again",
             )
         if column.generated:
             raise PreflightFailed(
-                f"column {column.name} of {table.relation.quoted} is a generated column", "Seal its source instead"
+                f"column {column.name} of {table.relation.label} is a generated column", "Seal its source instead"
             )
     ciphers = {name: keyring.field(table.spec.name, name) for name in columns}
     narrow = {name: column for name, column in columns.items() if _too_narrow(keyring, column)}

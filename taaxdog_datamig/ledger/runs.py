@@ -24,6 +24,23 @@ def owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def owner_is_dead(signature: str | None) -> bool:
+    """Whether a lease was signed by a process of this host that is no more.
+
+    Its session may outlive it by the statement it was in; then the run is free in a moment.
+    """
+    host, _, pid = (signature or "").rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 @attrs.frozen(kw_only=True)
 class NewRun:
     """What is known of a run when it begins."""

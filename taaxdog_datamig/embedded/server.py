@@ -120,6 +120,17 @@ class EmbeddedServer:
             with self._busy:
                 self._stop()
 
+    def crash(self) -> None:
+        """Kill the server with SIGKILL, for tests of what happens then. `start` starts it again.
+
+        Raises:
+            EmbeddedError: this process does not own a running server.
+        """
+        with self._busy:
+            if self._postmaster is None:
+                raise EmbeddedError("the embedded server is not this process's own", "Its owner can kill it")
+            self._postmaster.crash()
+
     async def aclose(self) -> None:
         """As `stop`."""
         # Under cancellation too: a server must not be left behind.

@@ -12,6 +12,7 @@ import secrets
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -64,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node) -> None:
+def pytest_configure_node(node: Any) -> None:
     """Called by pytest-xdist in the owning process, once for each worker."""
     server = node.config.stash[SERVER]
     node.workerinput["datamig"] = (server.dsn(), server.run)

@@ -56,8 +56,8 @@ class EmbeddedServer:
         self, data: Path | None = None, *, durable: bool = True, settings: Mapping[str, str] | None = None
     ) -> None:
         self._kept = None if data is None else data.expanduser().absolute()
-        fast = data is None or not durable
-        self._settings = {**SETTINGS, **(FAST if fast else {}), **(settings or {})}
+        self._durable = durable and data is not None
+        self._settings = {**SETTINGS, **({} if self._durable else FAST), **(settings or {})}
         self._run: Path | None = None
         self._claim: Claim | None = None
         self._guard: Guard | None = None
@@ -185,7 +185,7 @@ class EmbeddedServer:
         if self._guard is None:
             quit_signal = signal.SIGQUIT if self._kept is None else signal.SIGINT
             self._guard = Guard(run, account, data, quit_signal)
-        prepare(data, binaries, account, throwaway=self._kept is None)
+        prepare(data, binaries, account, durable=self._durable)
         account.take(run)
         if stranger := Address.of(data):
             raise EmbeddedError(

@@ -172,7 +172,7 @@ async def test_two_processes_at_once_share_one_server(owner, data_folder):
     assert both[0].pid == both[1].pid
     assert both[0].dsn == both[1].dsn
     # One more that comes and goes changes nothing.
-    async with EmbeddedServer(data_folder) as third:
+    async with EmbeddedServer(data_folder, durable=False) as third:
         assert third.pid == both[0].pid
     assert await run(both[0].dsn, "SELECT 1") == 1
 

@@ -230,7 +230,7 @@ def test_usual_folders_are_tried_newest_first_and_what_does_not_run_is_passed_ov
     fake(tmp_path / "18" / "bin", program="\x7fELF not of this machine")
     monkeypatch.setattr(binaries, "USUAL_FOLDERS", (str(tmp_path / "*/bin"),))
     assert find_binaries({"PATH": ""}).major == 17
-    # The folders are absolute, so PATH comes first, whatever its version.
+    # What is on PATH was chosen by somebody and comes first, whatever its version.
     assert find_binaries({"PATH": str(tmp_path / "10.2" / "bin")}).major == 10
 
 

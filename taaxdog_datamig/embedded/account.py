@@ -91,6 +91,7 @@ class Account:
         try:
             return subprocess.Popen(
                 command,
+                bufsize=0,  # a word to a process that is gone fails at once, not again when closing
                 cwd="/",
                 stdin=stdin,
                 stdout=output,

@@ -27,8 +27,10 @@ INITDB = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
 COPY = ("cp", "-a", "-c") if sys.platform == "darwin" else ("cp", "-a")
 
 
-def prepare(data: Path, binaries: Binaries, account: Account, *, throwaway: bool) -> None:
+def prepare(data: Path, binaries: Binaries, account: Account, *, durable: bool) -> None:
     """Make `data` a cluster that `binaries` can open. An existing one is left as it is.
+
+    Unless it is to be `durable`, a new one is copied from a template.
 
     Raises:
         EmbeddedError: `data` was made by another major version, is no cluster, or cannot be made.
@@ -49,9 +51,9 @@ def prepare(data: Path, binaries: Binaries, account: Account, *, throwaway: bool
     new = data.with_name("data.new")
     shutil.rmtree(new, ignore_errors=True)
     # A durable cluster gets an initdb of its own: its files are synced, its system identifier is unique.
-    template = Template.locate(binaries, account) if throwaway else None
+    template = None if durable else Template.locate(binaries, account)
     if template is None or not template.copy_to(new):
-        _initdb(new, binaries, account, sync=not throwaway)
+        _initdb(new, binaries, account, sync=durable)
         if template is not None:
             template.keep(new)
     new.rename(data)

@@ -80,4 +80,3 @@ class Guard:
         # Somebody may have killed the guard; then there is nobody to tell.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{word}\n".encode())
-            self._process.stdin.flush()

@@ -138,12 +138,17 @@ class Postmaster:
 
     def end(self, *, gently: bool) -> None:
         """End the server and wait until it has: gently with a checkpoint, else at once."""
-        firmer = [signal.SIGINT] if gently else []
-        for number in (*firmer, signal.SIGQUIT, signal.SIGKILL):
+        gentle = [signal.SIGINT] if gently else []
+        for number in (*gentle, signal.SIGQUIT, signal.SIGKILL):
             self._process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(PATIENCE)
                 return
+
+    def crash(self) -> None:
+        """Kill the process and wait until it is gone; its children end when they notice."""
+        self._process.kill()
+        self._process.wait()
 
     def _said(self) -> str:
         with self._log.open("rb") as log:

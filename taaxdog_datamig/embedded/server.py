@@ -56,8 +56,8 @@ class EmbeddedServer:
         self, data: Path | None = None, *, durable: bool = True, settings: Mapping[str, str] | None = None
     ) -> None:
         self._kept = None if data is None else data.expanduser().absolute()
-        fast = data is None or not durable
-        self._settings = {**SETTINGS, **(FAST if fast else {}), **(settings or {})}
+        self._durable = durable and data is not None
+        self._settings = {**SETTINGS, **({} if self._durable else FAST), **(settings or {})}
         self._run: Path | None = None
         self._claim: Claim | None = None
         self._guard: Guard | None = None
@@ -120,6 +120,17 @@ class EmbeddedServer:
             with self._busy:
                 self._stop()
 
+    def crash(self) -> None:
+        """Kill the server with SIGKILL, for tests of what happens then. `start` starts it again.
+
+        Raises:
+            EmbeddedError: this process does not own a running server.
+        """
+        with self._busy:
+            if self._postmaster is None:
+                raise EmbeddedError("the embedded server is not this process's own", "Its owner can kill it")
+            self._postmaster.crash()
+
     async def aclose(self) -> None:
         """As `stop`."""
         # Under cancellation too: a server must not be left behind.
@@ -174,7 +185,7 @@ class EmbeddedServer:
         if self._guard is None:
             quit_signal = signal.SIGQUIT if self._kept is None else signal.SIGINT
             self._guard = Guard(run, account, data, quit_signal)
-        prepare(data, binaries, account, throwaway=self._kept is None)
+        prepare(data, binaries, account, durable=self._durable)
         account.take(run)
         if stranger := Address.of(data):
             raise EmbeddedError(
@@ -204,6 +215,8 @@ class EmbeddedServer:
     def _let_go(self) -> None:
         """End our server, or detach from another's; the temporary folder and the guard stay."""
         self._address = None
+        if self._claim is not None:
+            self._claim.resign()
         if self._postmaster is not None:
             self._postmaster.end(gently=self._kept is not None)
             self._postmaster = None

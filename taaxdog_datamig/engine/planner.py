@@ -74,7 +74,7 @@ async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> T
     hanging = await hangers(connection, relation.oid, names)
     return TablePlan(
         table=target.shape.table,
-        relation=relation.quoted,
+        relation=relation.label,
         columns=tuple(names),
         pending_rows=round(row["pending"] * scale),
         estimate="sampled" if sample else "counted",

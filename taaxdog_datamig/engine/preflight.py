@@ -57,18 +57,18 @@ def check_relation(target: Target) -> None:
     relation = target.table.relation
     if relation.kind not in {"r", "p"}:
         raise PreflightFailed(
-            f"{relation.quoted} is {_KINDS.get(relation.kind, 'not a table')}",
+            f"{relation.label} is {_KINDS.get(relation.kind, 'not a table')}",
             f"Name the table behind it: [profile.tables.{target.shape.table}] names = [...] in datamig.toml",
         )
     if not relation.key:
         raise PreflightFailed(
-            f"table {relation.quoted} has no primary key, nor a unique index over NOT NULL columns",
+            f"table {relation.label} has no primary key, nor a unique index over NOT NULL columns",
             "Rows could not be named, compared or restored: add a primary key first",
         )
     _check_privileges(relation, target)
     if relation.policed:
         raise PreflightFailed(
-            f"row-level security would hide rows of {relation.quoted} from this role",
+            f"row-level security would hide rows of {relation.label} from this role",
             "Run as a role with BYPASSRLS, or as the owner of a table without FORCE ROW LEVEL SECURITY",
         )
 
@@ -76,12 +76,12 @@ def check_relation(target: Target) -> None:
 def _check_privileges(relation: Relation, target: Target) -> None:
     if not (relation.may_select and relation.may_update):
         raise PreflightFailed(
-            f"the role may not read and update {relation.quoted}",
+            f"the role may not read and update {relation.label}",
             f"GRANT SELECT, UPDATE ON {relation.quoted} to it",
         )
     if target.ddl and not relation.owned:
         raise PreflightFailed(
-            f"{relation.quoted} has columns that are too narrow, and the role may not alter it",
+            f"{relation.label} has columns that are too narrow, and the role may not alter it",
             f"Run as the table's owner, or have the owner do it first: {'; '.join(d.do for d in target.ddl)}",
         )
 
@@ -106,12 +106,12 @@ async def check_targets(
             hanging = await hangers(connection, relation.oid, names)
             if target.ddl and hanging.dependents:
                 raise PreflightFailed(
-                    f"{', '.join(hanging.dependents)} depends on columns of {relation.quoted} that must be widened",
+                    f"{', '.join(hanging.dependents)} depends on columns of {relation.label} that must be widened",
                     "Drop it, run the migration, and create it again",
                 )
             if target.breaks_unique and hanging.unique_indexes and not allowed:
                 raise PreflightFailed(
-                    f"unique index {', '.join(hanging.unique_indexes)} on sensitive columns of {relation.quoted}: "
+                    f"unique index {', '.join(hanging.unique_indexes)} on sensitive columns of {relation.label}: "
                     "sealed values all differ, so it would no longer keep anything unique",
                     "Drop the index first, or set allow_unique_index_loss = true in datamig.toml",
                 )

@@ -40,8 +40,8 @@ class Batch:
 async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadSize) -> AsyncIterator[Batch]:
     """The pending rows of a window, in heap order.
 
-    The first sweep also looks at the rows that the migration wants inspected; later ones leave out what
-    is in quarantine. Each part is a statement of its own: no snapshot outlives it (promise P9).
+    Sweep 0 takes the rows that the migration wants inspected instead; closing sweeps leave out what is in
+    quarantine. Each part is a statement of its own: no snapshot outlives it (promise P9).
     """
     chosen = job.targets[target]
     condition, extra = _condition(job, chosen, window, sweep)
@@ -67,7 +67,9 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
 
 def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[str, list[Any]]:
     if sweep == 0:
-        return (f"({target.pending}) OR ({target.inspect})" if target.inspect else target.pending), []
+        return f"({target.inspect}) AND ({target.pending}) IS NOT TRUE", []
+    if sweep == 1:
+        return target.pending, []
     return (
         f"({target.pending}) AND NOT EXISTS (SELECT FROM {job.ledger.schema}.quarantine q"
         f" WHERE q.run_id = $4 AND q.relation = $5 AND q.key = {target.shape.key_array()})",

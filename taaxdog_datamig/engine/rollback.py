@@ -73,7 +73,8 @@ async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
 async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: bool) -> None:
     shape = job.shapes[chunk["target"]].at(chunk["relation"])
     image = Image.open(chunk["image"], job.sealer, context_of(job.run_id, chunk["target"]))
-    restored, kept = 0, list[Key]()
+    restored = 0
+    kept: list[Key] = []
 
     async def once(mode: Mode) -> None:
         nonlocal restored, kept

@@ -20,7 +20,7 @@ from taaxdog_datamig.engine.planner import check_pinned, make_plan
 from taaxdog_datamig.engine.preflight import check_room, check_targets, old_transaction_warning
 from taaxdog_datamig.engine.proof import prove
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
-from taaxdog_datamig.engine.start import Started, start, start_dry
+from taaxdog_datamig.engine.start import Started, await_session_end, start, start_dry
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
 from taaxdog_datamig.engine.undo import pause_run, settle_failure, undo
@@ -160,6 +160,7 @@ class Runner:
         async with self.db.acquire() as connection:
             await install(connection, self.settings, self.events)
         failpoints.hit("after-ledger")
+        await await_session_end(self.db, self.events, migration.name)
         await self._finish_rollback(migration, keyring)
         started = await start(self.db, migration, targets, plan, options, self.events, keyring)
         return await self._guarded(started, plan, started_at)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import attrs
 import orjson
 
@@ -14,7 +16,8 @@ from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.engine.preflight import check_keys
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
-from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary
+from taaxdog_datamig.events import Waiting
+from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl
 from taaxdog_datamig.pg.rows import Shape
 from taaxdog_datamig.throttle import ChunkSize
@@ -45,6 +48,19 @@ class Started:
 def wrap_context(run_id: uuid.UUID) -> str:
     """What binds a wrapped data key to its run."""
     return f"run|{run_id}"
+
+
+async def await_session_end(db: Database, events: EventBus, migration: str) -> None:
+    """After a kill on this host: wait until the server has noticed, for as long as the lease can last."""
+    ledger = Ledger.of()
+    deadline = time.monotonic() + db.settings.lease_seconds
+    while time.monotonic() < deadline:
+        async with db.acquire() as connection:
+            left = await ledger.runs.find(connection, migration=migration, status=UNFINISHED, limit=1)
+        if not left or not left[0]["alive"] or not owner_is_dead(left[0]["owner"]):
+            return
+        events.emit(Waiting(reason="the session of the killed process has not ended yet", seconds=0.2))
+        await anyio.sleep(0.2)
 
 
 def refuse_alive(record: asyncpg.Record) -> None:

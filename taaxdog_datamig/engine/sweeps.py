@@ -1,4 +1,8 @@
-"""Executes a run: the windows of the first pass, then closing sweeps until nothing is pending."""
+"""Executes a run: looks at what is to be inspected, changes what is pending, and sweeps until nothing is.
+
+Sweep 0 only inspects, before the first change: later it would meet the run's own rows again, which move
+to other pages as they change. Sweep 1 takes every window; those after it, the windows with rows left.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 #: Closing sweeps before we say that the application writes faster than we can end. Each sweep finds only
 #: what was written while the one before it ran.
 MAX_SWEEPS = 40
+INSPECTION = 0
 
 
 async def execute(job: Job, pending: dict[str, int]) -> int:
@@ -41,18 +46,26 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
     async with job.connect() as connection:
         sweep = await job.ledger.work.sweep(connection, job.run_id)
         if sweep is None:
-            sweep = 0
-            await job.ledger.work.add_windows(connection, job.run_id, 0, await _first_windows(job, connection))
+            sweep = INSPECTION
+            for first in (INSPECTION, INSPECTION + 1):
+                found = await _all_windows(job, connection, inspected=first == INSPECTION)
+                await job.ledger.work.add_windows(connection, job.run_id, first, found)
+        else:
+            # Of the two that were planned together the first may be unfinished; else this finds nothing.
+            sweep = INSPECTION if sweep == INSPECTION + 1 else sweep
     failpoints.hit("after-windows")
     for target in job.targets:
         job.events.emit(TableStarted(table=target.shape.table, rows=pending.get(target.shape.table, 0)))
     while True:
         await _run_windows(job, sweep)
         failpoints.hit("after-sweep")
+        if sweep == INSPECTION:
+            sweep += 1
+            continue
         if job.dry_run:
             return 0
         left, rows = await still_pending(job)
-        if not left or (sweep > 0 and await _progress(job, sweep) == 0):
+        if not left or (sweep > INSPECTION + 1 and await _progress(job, sweep) == 0):
             return rows
         if sweep >= MAX_SWEEPS:
             raise RunPaused(
@@ -65,9 +78,13 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
             await job.ledger.work.add_windows(connection, job.run_id, sweep, left)
 
 
-async def _first_windows(job: Job, connection: PoolConnectionProxy[Any]) -> list[tuple[int, Window]]:
+async def _all_windows(
+    job: Job, connection: PoolConnectionProxy[Any], *, inspected: bool
+) -> list[tuple[int, Window]]:
     found: list[tuple[int, Window]] = []
     for number, target in enumerate(job.targets):
+        if inspected and target.inspect is None:
+            continue
         for leaf in await leaves(connection, target.table.relation.oid):
             found += [(number, window) for window in windows(leaf.relation, leaf.pages)]
     return found

@@ -15,7 +15,7 @@ from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import RollbackReport, RunOptions
 from taaxdog_datamig.engine.rollback import Restored, restore_chunks, restore_definitions
-from taaxdog_datamig.engine.start import open_data_key, refuse_alive, stored_targets
+from taaxdog_datamig.engine.start import await_session_end, open_data_key, refuse_alive, stored_targets
 from taaxdog_datamig.errors import DatamigError, RefusedError
 from taaxdog_datamig.ledger import Ledger, actor
 from taaxdog_datamig.throttle import ChunkSize
@@ -72,6 +72,8 @@ async def undo(
     began = time.monotonic()
     ledger = Ledger.of()
     record = await control.find(db, ref)
+    await await_session_end(db, events, record["migration"])
+    record = await control.find(db, str(record["id"]))
     refuse_alive(record)
     if record["status"] == "rolled_back":
         raise RefusedError(f"run {record['id']} was rolled back at {record['completed_at']:%Y-%m-%d %H:%M:%S} UTC")

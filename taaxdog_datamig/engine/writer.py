@@ -95,7 +95,7 @@ class ChunkWriter:
             try:
                 async with connection.transaction():
                     await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
-                    guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch)
+                    guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch, relation)
                     if guard is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     if job.dry_run and job.targets[self.target].ddl:
@@ -108,6 +108,7 @@ class ChunkWriter:
                             changed=done["changed"], conflicts=done["conflicts"], hot=done["hot"] or 0, refusals=refusals
                         )
                     entry = self._entry(token, relation, items, refusals, applied, time.monotonic() - started)
+                    entry = attrs.evolve(entry, hot_before=guard["hot"])
                     hot = await self._record(connection, entry, shape, items, applied)
                     failpoints.hit("before-commit")
                     if job.dry_run:

@@ -13,7 +13,7 @@ import attrs
 
 from taaxdog_datamig.ledger.audit import Audit, actor, package_version
 from taaxdog_datamig.ledger.install import install, install_temporary, installed_version
-from taaxdog_datamig.ledger.runs import UNFINISHED, NewRun, Runs
+from taaxdog_datamig.ledger.runs import UNFINISHED, NewRun, Runs, owner_is_dead
 from taaxdog_datamig.ledger.work import ChunkEntry, Claim, Key, Refusal, Work
 from taaxdog_datamig.pg.sql import queries
 
@@ -35,6 +35,7 @@ __all__ = [
     "install",
     "install_temporary",
     "installed_version",
+    "owner_is_dead",
     "package_version",
 ]
 

@@ -48,7 +48,9 @@ FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
 
 -- name: guard
 -- Fencing: the share lock makes whoever takes the run over wait for this transaction.
-SELECT r.control FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
+-- `hot` counts what the session has not reported yet, earlier chunks included: the difference is ours.
+SELECT r.control, coalesce(pg_stat_get_xact_tuples_hot_updated(to_regclass($3)::oid), 0) AS hot
+FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
 WHERE l.run_id = $1 AND l.epoch = $2 FOR SHARE OF l
 
 -- name: runs
@@ -123,7 +125,7 @@ WHERE w.run_id = $1 AND w.sweep = $2 AND w.target = $3 AND w.number = $4
 INSERT INTO datamig.chunks (run_id, token, epoch, sweep, target, relation, changed, conflicts, quarantined,
                             first_key, last_key, seconds, hot)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11::text[], $12,
-        pg_stat_get_xact_tuples_hot_updated(to_regclass($6)::oid))
+        pg_stat_get_xact_tuples_hot_updated(to_regclass($6)::oid) - $13::bigint)
 RETURNING id, hot
 
 -- name: find_chunk
@@ -160,7 +162,7 @@ FROM datamig.chunks c WHERE run_id = $1 GROUP BY 1
 
 -- name: skipped
 SELECT target, coalesce(sum(skipped), 0)::bigint AS skipped
-FROM datamig.windows WHERE run_id = $1 AND sweep = 0 GROUP BY 1
+FROM datamig.windows WHERE run_id = $1 AND sweep <= 1 GROUP BY 1
 
 -- name: next_to_restore
 SELECT c.id, c.target, c.relation, c.changed, b.image

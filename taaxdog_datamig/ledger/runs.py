@@ -24,6 +24,23 @@ def owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def owner_is_dead(signature: str | None) -> bool:
+    """Whether a lease was signed by a process of this host that is no more.
+
+    Its session may outlive it by the statement it was in; then the run is free in a moment.
+    """
+    host, _, pid = (signature or "").rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 @attrs.frozen(kw_only=True)
 class NewRun:
     """What is known of a run when it begins."""
@@ -98,10 +115,13 @@ class Runs:
         await connection.execute(self._sql["release"], run_id, epoch)
 
     async def guard(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int, relation: str = ""
     ) -> asyncpg.Record | None:
-        """Inside a chunk's transaction: the run's `control`, or None when the lease is lost."""
-        return await connection.fetchrow(self._sql["guard"], run_id, epoch)
+        """Inside a chunk's transaction: None when the lease is lost.
+
+        Else the run's `control`, and `hot`: where the count of heap-only updates of `relation` stands.
+        """
+        return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class")
 
     async def find(
         self,

@@ -53,6 +53,8 @@ class ChunkEntry:
     first_key: Key | None
     last_key: Key | None
     seconds: float
+    #: Where the count of heap-only updates stood when the transaction began.
+    hot_before: int = 0
 
 
 def _keys(keys: Sequence[Key]) -> list[str]:
@@ -131,6 +133,7 @@ class Work:
             chunk.first_key,
             chunk.last_key,
             chunk.seconds,
+            chunk.hot_before,
         )
         assert row is not None
         if image is not None:

@@ -85,20 +85,20 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
     for column in columns.values():
         if column.base not in _STRINGS:
             raise PreflightFailed(
-                f"column {column.name} of {table.relation.quoted} is {column.type}; a token needs a text column",
+                f"column {column.name} of {table.relation.label} is {column.type}; a token needs a text column",
                 f"ALTER TABLE {table.relation.quoted} ALTER COLUMN {column.quoted} TYPE text, and the "
                 "application with it; then run this again",
             )
         if column.generated:
             raise PreflightFailed(
-                f"column {column.name} of {table.relation.quoted} is a generated column", "Seal its source instead"
+                f"column {column.name} of {table.relation.label} is a generated column", "Seal its source instead"
             )
     ciphers = {name: keyring.field(table.spec.name, name) for name in columns}
     narrow = {name: column for name, column in columns.items() if _too_narrow(keyring, column)}
     return Target(
         table=table,
         shape=shape_of(table, columns, dict.fromkeys(narrow, "text")),
-        pending=" OR ".join(_pending(ciphers[name], column) for name, column in columns.items()),
+        pending=" OR ".join(_pending(keyring, column) for column in columns.values()),
         inspect=" OR ".join(f"{column.quoted}::text LIKE 'encrypted:v1:%'" for column in columns.values()),
         transform=partial(_seal, ciphers),
         reveal=partial(_reveal, ciphers),
@@ -130,10 +130,14 @@ def _widen(table: FittedTable, narrow: Mapping[str, Column]) -> tuple[Ddl, ...]:
     )
 
 
-def _pending(cipher: FieldCipher, column: Column) -> str:
+def _pending(keyring: Keyring, column: Column) -> str:
+    """True unless the value begins as a token of a known key does. Whether it opens is for the inspection.
+
+    A pattern for the whole token takes 6 to 10 microseconds a value, more than reading the row.
+    """
     text = f"{column.quoted}::text"
-    # The cheap LIKE decides almost every row; the pattern catches broken tokens and unknown keys.
-    return f"({text} <> '' AND ({text} NOT LIKE 'encrypted:v1:%' OR {text} !~ {literal(cipher.kid_pattern)}))"
+    sealed = " OR ".join(f"starts_with({text}, {literal(f'encrypted:v1:{kid}:')})" for kid in keyring.kids)
+    return f"({text} <> '' AND NOT ({sealed}))"
 
 
 def _seal(ciphers: Ciphers, row: Row) -> Outcome:

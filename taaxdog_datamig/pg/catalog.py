@@ -78,6 +78,11 @@ class Relation:
         return qualified(self.schema, self.name)
 
     @property
+    def label(self) -> str:
+        """The qualified name for people."""
+        return f"{self.schema}.{self.name}"
+
+    @property
     def key_columns(self) -> tuple[Column, ...]:
         """The columns of the key, in its order."""
         return tuple(self.columns[name] for name in self.key)

@@ -1,0 +1,6 @@
+"""What you need to test your own migrations: `assert_crash_safe`."""
+
+from taaxdog_datamig.testing.crash import CrashReport, assert_crash_safe
+from taaxdog_datamig.testing.states import Difference, database_state, differences
+
+__all__ = ["CrashReport", "Difference", "assert_crash_safe", "database_state", "differences"]

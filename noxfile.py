@@ -50,7 +50,8 @@ def tests(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """The long campaigns: kill, drop, cancel, fill."""
     _install(session)
-    session.run("pytest", "tests/faults", "--timeout", "3600", "-o", "addopts=--strict-markers", *session.posargs)
+    command = ["pytest", "tests/faults", "--timeout", "3600", "-o", "addopts=--strict-markers"]
+    session.run(*command, *session.posargs)
 
 
 @nox.session

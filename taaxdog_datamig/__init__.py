@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.runner import Runner
     from taaxdog_datamig.errors import DatamigError
     from taaxdog_datamig.events import EventBus
-    from taaxdog_datamig.migration import Changes, ColumnMigration, Migration, Registry, Reject, Row, Skip, Target
+    from taaxdog_datamig.migration import (
+        Changes,
+        ColumnMigration,
+        Migration,
+        Registry,
+        Reject,
+        Row,
+        Skip,
+        Target,
+    )
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.settings import Settings
 

@@ -95,7 +95,9 @@ def log(event: Event) -> None:
 
 def _shown(value: object) -> str:
     # With separators, since the redacting filter takes long runs of digits for somebody's number.
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+    )
 
 
 @attrs.define

@@ -1,4 +1,6 @@
-"""Named crash points. A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
+"""Named crash points.
+
+A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
     DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
 

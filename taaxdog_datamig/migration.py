@@ -1,15 +1,15 @@
 """What a migration is: a declaration of which rows to change and how. The engine does the rest.
 
-    class UppercaseState(ColumnMigration):
-        name = "uppercase-state"
-        version = "1.0.0"
-        description = "Spell states in capitals."
-        table = "users"
-        columns = ("state",)
-        pending = "state <> upper(state)"
+class UppercaseState(ColumnMigration):
+name = "uppercase-state"
+version = "1.0.0"
+description = "Spell states in capitals."
+table = "users"
+columns = ("state",)
+pending = "state <> upper(state)"
 
-        def transform(self, row: Row) -> Outcome:
-            return Changes(state=row["state"].upper())
+def transform(self, row: Row) -> Outcome:
+return Changes(state=row["state"].upper())
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Reject:
 Outcome: TypeAlias = Changes | Skip | Reject
 
 
-class NotApplicable(Exception):  # noqa: N818 - an answer, not an error
+class NotApplicable(Exception):
     """This installation has nothing the migration could work on; the message says why."""
 
 
@@ -192,7 +192,9 @@ def existing(table: FittedTable, name: str) -> Column:
     )
 
 
-def shape_of(table: FittedTable, columns: Mapping[str, Column], types: Mapping[str, str] | None = None) -> Shape:
+def shape_of(
+    table: FittedTable, columns: Mapping[str, Column], types: Mapping[str, str] | None = None
+) -> Shape:
     """The shape of a target: logical name to column, with the types columns are widened to first."""
     types = types or {}
     return Shape(
@@ -228,7 +230,7 @@ class Registry:
             SettingsError: a module does not import, or two migrations have one name.
         """
         found: dict[str, type[Migration]] = {}
-        classes = [*builtin]
+        classes: list[type[Migration]] = [*builtin]
         for point in entry_points(group=ENTRY_POINTS):
             classes += _classes(point.load())
         for module in modules:
@@ -274,7 +276,7 @@ class Registry:
 
 def _classes(loaded: Any) -> list[type[Migration]]:
     """The migrations of a module, or the one class that an entry point names."""
-    if inspect.isclass(loaded):
+    if inspect.isclass(loaded) and issubclass(loaded, Migration):
         return [loaded]
     return [
         value

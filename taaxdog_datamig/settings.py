@@ -139,4 +139,6 @@ def _secret(environ: Mapping[str, str], name: str) -> str | None:
     except OSError as error:
         raise SettingsError(f"cannot read {path}, named by {name}_FILE: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}, named by {name}_FILE, is not text", "It must hold a key as text") from None
+        raise SettingsError(
+            f"{path}, named by {name}_FILE, is not text", "It must hold a key as text"
+        ) from None

@@ -1,0 +1,1 @@
+"""Plans, runs, proves and undoes migrations."""

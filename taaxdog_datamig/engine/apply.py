@@ -74,7 +74,9 @@ def session_sql(settings_lock_timeout: float, chunk_seconds: float) -> str:
     )
 
 
-async def apply(connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item], mode: Mode) -> Applied:
+async def apply(
+    connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item], mode: Mode
+) -> Applied:
     """Change the rows that still hold what was read; the caller's transaction decides."""
     applied = Applied()
     positions = list(range(len(items)))

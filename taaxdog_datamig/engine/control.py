@@ -77,7 +77,9 @@ async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> R
     """
     record = await find(db, ref)
     if record["status"] not in UNFINISHED:
-        raise UsageError(f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to {what}")
+        raise UsageError(
+            f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to {what}"
+        )
     if record["status"] == "rolling_back":
         raise UsageError(f"run {record['id']} is being rolled back", "Let it end, or interrupt its process")
     ledger = Ledger.of()
@@ -99,7 +101,11 @@ async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecor
         rows = await Ledger.of().work.quarantine(connection, record["id"], limit)
     return [
         QuarantineRecord(
-            table=row["tablename"], key=tuple(row["key"]), code=row["code"], reason=row["reason"], at=row["at"]
+            table=row["tablename"],
+            key=tuple(row["key"]),
+            code=row["code"],
+            reason=row["reason"],
+            at=row["at"],
         )
         for row in rows
     ]

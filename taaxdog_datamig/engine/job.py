@@ -90,7 +90,15 @@ class Job:
         self.waiting = None
 
     def chunk_done(
-        self, target: int, *, changed: int, conflicts: int, quarantined: int, hot: int, seconds: float, size: int
+        self,
+        target: int,
+        *,
+        changed: int,
+        conflicts: int,
+        quarantined: int,
+        hot: int,
+        seconds: float,
+        size: int,
     ) -> None:
         """Take in a committed chunk, and tell everyone."""
         counters = self.count(target)

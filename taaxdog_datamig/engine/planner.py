@@ -34,7 +34,9 @@ GROWTH_PER_ROW = 120
 BAND = (0.2, 100)
 
 
-async def make_plan(db: Database, migration: Migration, targets: Sequence[Target], warnings: Sequence[str]) -> Plan:
+async def make_plan(
+    db: Database, migration: Migration, targets: Sequence[Target], warnings: Sequence[str]
+) -> Plan:
     """Look at each target's table, and estimate."""
     tables: list[TablePlan] = []
     said = list(warnings)
@@ -132,9 +134,13 @@ def check_pinned(plan: Plan, pinned: Mapping[str, Any]) -> None:
     if pinned.get("migration") != plan.migration:
         raise PlanDrift(f"the pinned plan is for {pinned.get('migration')!r}, not {plan.migration!r}", todo)
     if pinned.get("fingerprint") != plan.fingerprint:
-        raise PlanDrift(f"the code, tables or predicates of {plan.migration} are not those of the pinned plan", todo)
+        raise PlanDrift(
+            f"the code, tables or predicates of {plan.migration} are not those of the pinned plan", todo
+        )
     before = {table.get("table"): table.get("pending_rows", 0) for table in pinned.get("tables", ())}
     for table in plan.tables:
         was = before.get(table.table, 0)
         if abs(table.pending_rows - was) > BAND[0] * was + BAND[1]:
-            raise PlanDrift(f"{table.table} has {table.pending_rows:,} pending rows, the pinned plan {was:,}", todo)
+            raise PlanDrift(
+                f"{table.table} has {table.pending_rows:,} pending rows, the pinned plan {was:,}", todo
+            )

@@ -44,7 +44,8 @@ def check_server(db: Database) -> None:
         )
     if db.server.version < MINIMUM_SERVER:
         raise PreflightFailed(
-            f"this is PostgreSQL {db.server.version}; {MINIMUM_SERVER} or newer is needed", "Upgrade the server"
+            f"this is PostgreSQL {db.server.version}; {MINIMUM_SERVER} or newer is needed",
+            "Upgrade the server",
         )
 
 
@@ -106,18 +107,19 @@ async def check_targets(
             hanging = await hangers(connection, relation.oid, names)
             if target.ddl and hanging.dependents:
                 raise PreflightFailed(
-                    f"{', '.join(hanging.dependents)} depends on columns of {relation.label} that must be widened",
+                    f"{', '.join(hanging.dependents)} depends on columns of {relation.label}, "
+                    "which must be widened",
                     "Drop it, run the migration, and create it again",
                 )
             if target.breaks_unique and hanging.unique_indexes and not allowed:
                 raise PreflightFailed(
-                    f"unique index {', '.join(hanging.unique_indexes)} on sensitive columns of {relation.label}: "
-                    "sealed values all differ, so it would no longer keep anything unique",
+                    f"unique index {', '.join(hanging.unique_indexes)} is on sensitive columns of "
+                    f"{relation.label}: sealed values all differ, so it would keep nothing unique",
                     "Drop the index first, or set allow_unique_index_loss = true in datamig.toml",
                 )
     if keyring is None and any(target.sensitive for target in targets):
         raise KeyMissing(
-            f"{migration.name} changes sensitive columns, and there is no key to seal their before-images with",
+            f"{migration.name} changes sensitive columns: there is no key to seal their old values with",
             "Set FIELD_ENCRYPTION_KEY (or _FILE); `datamig keys generate` makes one",
         )
 
@@ -144,7 +146,9 @@ async def check_room(connection: PoolConnectionProxy[Any], plan: Plan) -> str | 
     """A warning when the server's disk, where we can see it, has too little room for the run."""
     try:
         folder = Path(await connection.fetchval("SELECT current_setting('data_directory')"))
-        if not await connection.fetchval("SELECT inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8'"):
+        if not await connection.fetchval(
+            "SELECT inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8'"
+        ):
             return None
         free = shutil.disk_usage(folder).free
     except (asyncpg.PostgresError, OSError):  # not ours to see

@@ -64,7 +64,9 @@ async def prove(job: Job, skipped: int) -> dict[str, Any]:
     return {"pending": 0, "need_nothing": skipped, "read_back": sampled, "changed_since": changed_since}
 
 
-async def current(connection: PoolConnectionProxy[Any], shape: Shape, keys: Sequence[Key]) -> dict[int, Texts]:
+async def current(
+    connection: PoolConnectionProxy[Any], shape: Shape, keys: Sequence[Key]
+) -> dict[int, Texts]:
     """The columns' text of the rows of these keys, by position; rows that are gone are left out."""
     rows = await connection.fetch(shape.keys_sql(), *transposed(keys, len(shape.key)))
     width = 1 + len(shape.key)
@@ -96,7 +98,9 @@ async def _rows(
         texts: Sequence[Any] = [old[i] for _, old in images]
         if not field.textual:
             records = await connection.fetch(
-                f"SELECT x::{field.type} AS v FROM unnest($1::text[]) WITH ORDINALITY AS s(x, ord) ORDER BY ord", texts
+                f"SELECT x::{field.type} AS v FROM unnest($1::text[]) WITH ORDINALITY AS s(x, ord)"
+                " ORDER BY ord",
+                texts,
             )
             texts = [record["v"] for record in records]
         columns.append(texts)

@@ -11,7 +11,7 @@ import attrs
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Item, Mode, persistently
 from taaxdog_datamig.errors import RunError
-from taaxdog_datamig.ledger import Refusal
+from taaxdog_datamig.ledger import Refusal, outside_quarantine
 from taaxdog_datamig.migration import Reject, Row, Skip, Target
 from taaxdog_datamig.pg.rows import to_text
 
@@ -70,11 +70,8 @@ def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[st
         return f"({target.inspect}) AND ({target.pending}) IS NOT TRUE", []
     if sweep == 1:
         return target.pending, []
-    return (
-        f"({target.pending}) AND NOT EXISTS (SELECT FROM {job.ledger.schema}.quarantine q"
-        f" WHERE q.run_id = $4 AND q.relation = $5 AND q.key = {target.shape.key_array()})",
-        [job.run_id, window.relation],
-    )
+    free = outside_quarantine(target.shape, job.ledger.schema, "$4", "$5")
+    return f"({target.pending}) AND {free}", [job.run_id, window.relation]
 
 
 def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | None = None) -> Batch:
@@ -106,28 +103,25 @@ def _decide(
 ) -> tuple[str | None, ...] | Refusal | None:
     """New texts, or why the row is refused, or None where it needs nothing."""
     fields = target.shape.columns
-    values = {
-        field.name: old[i] if field.textual else record[f"n{i}"] for i, field in enumerate(fields)
-    }
+    values = {field.name: old[i] if field.textual else record[f"n{i}"] for i, field in enumerate(fields)}
     try:
         outcome = target.transform(Row(key, values))
         if isinstance(outcome, Skip):
             return None
         if isinstance(outcome, Reject):
             return Refusal(key=key, code=outcome.code, reason=outcome.reason)
-        if unknown := outcome.keys() - values.keys():
-            raise RunError(
-                f"the transform changes {min(unknown)}, which is not among the migration's columns",
-                f"Its columns are {', '.join(values)}",
-            )
-        return tuple(
+        new = tuple(
             to_text(outcome[field.name], field.type) if field.name in outcome else old[i]
             for i, field in enumerate(fields)
         )
-    except RunError:
-        raise
     except Exception as error:  # noqa: BLE001 - whatever a user's code raises concerns this row only
         return Refusal(key=key, code="transform-error", reason=_place(error))
+    if unknown := outcome.keys() - values.keys():
+        raise RunError(
+            f"the transform changes {min(unknown)}, which is not among the migration's columns",
+            f"Its columns are {', '.join(values)}",
+        )
+    return new
 
 
 def _place(error: Exception) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _NEWEST = 2**63 - 1
 
 
-class _Undo(Exception):  # noqa: N818 - not an error, a dry run's way out of a transaction
+class _Undo(Exception):
     """Rolls a chunk back after all of it has succeeded."""
 
 
@@ -146,7 +146,9 @@ async def restore_definitions(job: Job, ddl: Sequence[Ddl], done: Restored) -> N
         async with job.db.acquire() as connection:
             fits = await alter(connection, [change.undo], job.db.settings, job.events)
         if not fits:
-            warning = f"rows that were left alone do not fit the old definition, which stays widened: {change.undo}"
+            warning = (
+                f"rows that were left alone do not fit the old definition, which stays widened: {change.undo}"
+            )
             done.warnings.append(warning)
             job.events.emit(Warned(message=warning))
     async with job.db.acquire() as connection:

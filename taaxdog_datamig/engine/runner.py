@@ -20,7 +20,7 @@ from taaxdog_datamig.engine.planner import check_pinned, make_plan
 from taaxdog_datamig.engine.preflight import check_room, check_targets, old_transaction_warning
 from taaxdog_datamig.engine.proof import prove
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
-from taaxdog_datamig.engine.start import Started, await_session_end, start, start_dry
+from taaxdog_datamig.engine.start import Proposal, Started, await_session_end, start, start_dry
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
 from taaxdog_datamig.engine.undo import pause_run, settle_failure, undo
@@ -135,7 +135,10 @@ class Runner:
         _check(options)
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run)
-        if not options.dry_run and (report := await self._finished(migration, options, started_at)) is not None:
+        if (
+            not options.dry_run
+            and (report := await self._finished(migration, options, started_at)) is not None
+        ):
             return report
         async with self._step("plan"):
             try:
@@ -151,18 +154,23 @@ class Runner:
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
-        keyring = migration.context.keyring
+        proposal = Proposal(
+            db=self.db,
+            migration=migration,
+            targets=targets,
+            plan=plan,
+            options=options,
+            events=self.events,
+        )
         if options.dry_run:
-            async with start_dry(
-                self.db, migration, targets, plan, options, self.events, keyring
-            ) as started:
+            async with start_dry(proposal) as started:
                 return await self._work(started, plan, started_at)
         async with self.db.acquire() as connection:
             await install(connection, self.settings, self.events)
         failpoints.hit("after-ledger")
         await await_session_end(self.db, self.events, migration.name)
-        await self._finish_rollback(migration, keyring)
-        started = await start(self.db, migration, targets, plan, options, self.events, keyring)
+        await self._finish_rollback(migration)
+        started = await start(proposal)
         return await self._guarded(started, plan, started_at)
 
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
@@ -178,7 +186,9 @@ class Runner:
             LeaseHeld: a live process works on it.
         """
         async with self._step("rollback"):
-            return await undo(self.db, ref, self.events, Keyring.from_settings(self.settings), dry_run=dry_run)
+            return await undo(
+                self.db, ref, self.events, Keyring.from_settings(self.settings), dry_run=dry_run
+            )
 
     async def resume(self, ref: str, options: RunOptions | None = None) -> RunReport:
         """Go on, here, with a run that is paused or was left by a killed process.
@@ -189,7 +199,9 @@ class Runner:
         """
         record = await control.find(self.db, ref)
         if record["status"] not in {"running", "paused"}:
-            raise UsageError(f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to resume")
+            raise UsageError(
+                f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to resume"
+            )
         return await self.run(record["migration"], options)
 
     async def status(self, ref: str | None = None) -> list[RunRecord]:
@@ -235,7 +247,9 @@ class Runner:
             found = [await check_room(connection, plan), await old_transaction_warning(connection)]
         return [warning for warning in found if warning]
 
-    async def _finished(self, migration: Migration, options: RunOptions, started_at: datetime) -> RunReport | None:
+    async def _finished(
+        self, migration: Migration, options: RunOptions, started_at: datetime
+    ) -> RunReport | None:
         """The answer "already run", when the latest run of the migration succeeded."""
         async with self.db.acquire() as connection:
             if options.force or not await installed_version(connection):
@@ -253,12 +267,14 @@ class Runner:
             started_at=started_at,
             finished_at=datetime.now(UTC),
             warnings=(
-                f"migration already run: run {latest['id']} succeeded at {latest['completed_at']:%Y-%m-%d %H:%M:%S} "
-                "UTC; --force runs it again",
+                (
+                    f"migration already run: run {latest['id']} succeeded at "
+                    f"{latest['completed_at']:%Y-%m-%d %H:%M:%S} UTC; --force runs it again"
+                ),
             ),
         )
 
-    async def _finish_rollback(self, migration: Migration, keyring: Keyring | None) -> None:
+    async def _finish_rollback(self, migration: Migration) -> None:
         """End a rollback that a killed process has left, before a new run begins."""
         async with self.db.acquire() as connection:
             left = await Ledger.of().runs.find(
@@ -267,6 +283,7 @@ class Runner:
         for record in left:
             message = f"finishing the rollback of run {record['id']} first"
             self.events.emit(Warned(message=message))
+            keyring = migration.context.keyring
             await undo(self.db, str(record["id"]), self.events, keyring, dry_run=False)
 
     async def _guarded(self, started: Started, plan: Plan, started_at: datetime) -> RunReport:
@@ -320,7 +337,9 @@ class Runner:
                 await job.ledger.runs.set_ddl_done(connection, job.run_id, done=True)
 
             statements = [ddl.do for ddl in started.ddl]
-            if not await alter(connection, statements, self.settings, self.events, also=mark, dry_run=job.dry_run):
+            if not await alter(
+                connection, statements, self.settings, self.events, also=mark, dry_run=job.dry_run
+            ):
                 raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
         failpoints.hit("after-ddl")
 
@@ -352,7 +371,9 @@ class Runner:
 
 def _check(options: RunOptions) -> None:
     if options.batch_size is not None and options.batch_size < 1:
-        raise UsageError(f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out")
+        raise UsageError(
+            f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
+        )
     if options.workers < 1:
         raise UsageError(f"{options.workers} workers: at least one is needed")
     if options.max_quarantine < 0:

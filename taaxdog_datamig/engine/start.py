@@ -36,6 +36,33 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
+class Proposal:
+    """A run that passed its checks and may begin."""
+
+    db: Database
+    migration: Migration
+    targets: Sequence[Target]
+    plan: Plan
+    options: RunOptions
+    events: EventBus
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keys it works with."""
+        return self.migration.context.keyring
+
+    @property
+    def relations(self) -> list[str]:
+        """Its tables, quoted."""
+        return [target.table.relation.quoted for target in self.targets]
+
+    @property
+    def ddl(self) -> tuple[Ddl, ...]:
+        """Definitions to be changed before the rows."""
+        return tuple(ddl for target in self.targets for ddl in target.ddl)
+
+
+@attrs.frozen(kw_only=True)
 class Started:
     """A run that this process may work on."""
 
@@ -76,15 +103,7 @@ def refuse_alive(record: asyncpg.Record) -> None:
         )
 
 
-async def start(
-    db: Database,
-    migration: Migration,
-    targets: Sequence[Target],
-    plan: Plan,
-    options: RunOptions,
-    events: EventBus,
-    keyring: Keyring | None,
-) -> Started:
+async def start(proposal: Proposal) -> Started:
     """Record a new run and take its lease, or take over the unfinished one of this migration.
 
     Raises:
@@ -92,95 +111,84 @@ async def start(
         KeyWrong: the keys do not fit this database.
         PlanDrift: the tables of the unfinished run are not those of the migration any more.
     """
-    ledger = Ledger.of()
-    relations = [target.table.relation.quoted for target in targets]
+    db, keyring, ledger = proposal.db, proposal.keyring, Ledger.of()
     async with db.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '10s'")
         await ledger.runs.lock(connection)
         await check_keys(connection, ledger, keyring)
-        record = await _unfinished(connection, ledger, migration, relations)
+        record = await _unfinished(connection, ledger, proposal)
         if record is None:
-            run_id, data_key = uuid.uuid4(), new_data_key()
-            new = _new_run(db, migration, targets, plan, options, keyring, run_id, data_key, relations)
+            new, data_key = _new_run(proposal)
+            run_id, sealed, ddl = new.id, new.kid is not None, proposal.ddl
+            shapes = [target.shape for target in proposal.targets]
             await ledger.runs.add(connection, new)
             if keyring is not None:
-                await ledger.add_canary(connection, keyring.primary.kid, keyring.canary(keyring.primary.kid))
-            await ledger.audit.append(
-                connection,
-                "run-started",
-                run_id,
-                {"migration": migration.name, "actor": new.actor, "estimated_rows": plan.pending_rows},
-            )
-            ddl = tuple(ddl for target in targets for ddl in target.ddl)
-            sealed = new.kid is not None
-            shapes = [target.shape for target in targets]
+                kid = keyring.primary.kid
+                await ledger.add_canary(connection, kid, keyring.canary(kid))
+            entry = {
+                "migration": new.migration,
+                "actor": new.actor,
+                "estimated_rows": new.estimated_rows,
+            }
+            await ledger.audit.append(connection, "run-started", run_id, entry)
         else:
             run_id = record["id"]
             data_key, sealed = open_data_key(record, keyring)
             shapes, ddl = stored_targets(record)
-            targets = _matched(targets, shapes, run_id)
+            proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
         epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
         quarantined = await ledger.work.count_quarantine(connection, run_id)
     failpoints.hit("after-begin-run")
-    job = Job(
-        db=db,
-        ledger=ledger,
-        run_id=run_id,
-        epoch=epoch,
-        shapes=tuple(shapes),
-        targets=tuple(targets),
-        options=options,
-        events=events,
-        sealer=BlobSealer(data_key if sealed else None),
-        data_key=data_key,
-        size=ChunkSize(target=db.settings.chunk_seconds, fixed=options.batch_size),
-        quarantined=quarantined,
-    )
+    sealer = BlobSealer(data_key if sealed else None)
+    job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
+    job.quarantined = quarantined
     done = record is not None and record["ddl_done"]
     return Started(job=job, ddl=ddl, ddl_done=done, resumed=record is not None)
 
 
 @contextlib.asynccontextmanager
-async def start_dry(
-    db: Database,
-    migration: Migration,
-    targets: Sequence[Target],
-    plan: Plan,
-    options: RunOptions,
-    events: EventBus,
-    keyring: Keyring | None,
-) -> AsyncIterator[Started]:
+async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
     """A run with a ledger in temporary tables, which ends with its session and leaves nothing behind."""
-    ledger = Ledger.of("pg_temp")
-    run_id, data_key = uuid.uuid4(), new_data_key()
-    relations = [target.table.relation.quoted for target in targets]
+    db, ledger = proposal.db, Ledger.of("pg_temp")
     async with db.acquire() as connection:
         try:
             await install_temporary(connection)
-            new = _new_run(db, migration, targets, plan, options, keyring, run_id, data_key, relations)
+            new, data_key = _new_run(proposal)
             await ledger.runs.add(connection, new)
-            epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
-            job = Job(
-                db=db,
-                ledger=ledger,
-                run_id=run_id,
+            epoch = await ledger.runs.take(connection, new.id, db.settings.lease_seconds)
+            job = _job(
+                proposal,
+                ledger,
+                new.id,
                 epoch=epoch,
-                shapes=tuple(target.shape for target in targets),
-                targets=tuple(targets),
-                options=options,
-                events=events,
-                sealer=BlobSealer(data_key),
                 data_key=data_key,
-                size=ChunkSize(target=db.settings.chunk_seconds, fixed=options.batch_size),
+                sealer=BlobSealer(data_key),
+                shapes=[target.shape for target in proposal.targets],
                 session=connection,
             )
-            ddl = tuple(ddl for target in targets for ddl in target.ddl)
-            yield Started(job=job, ddl=ddl, ddl_done=False, resumed=False)
+            yield Started(job=job, ddl=proposal.ddl, ddl_done=False, resumed=False)
         finally:
             # The session would go back to the pool with its temporary tables.
             connection.terminate()
+
+
+def _job(
+    proposal: Proposal, ledger: Ledger, run_id: uuid.UUID, *, shapes: Sequence[Shape], **rest: Any
+) -> Job:
+    chunk_seconds, batch_size = proposal.db.settings.chunk_seconds, proposal.options.batch_size
+    return Job(
+        db=proposal.db,
+        ledger=ledger,
+        run_id=run_id,
+        shapes=tuple(shapes),
+        targets=tuple(proposal.targets),
+        options=proposal.options,
+        events=proposal.events,
+        size=ChunkSize(target=chunk_seconds, fixed=batch_size),
+        **rest,
+    )
 
 
 def open_data_key(record: asyncpg.Record, keyring: Keyring | None) -> tuple[bytes, bool]:
@@ -209,49 +217,45 @@ def stored_targets(record: asyncpg.Record) -> tuple[list[Shape], tuple[Ddl, ...]
 
 
 async def _unfinished(
-    connection: PoolConnectionProxy[Any], ledger: Ledger, migration: Migration, relations: Sequence[str]
+    connection: PoolConnectionProxy[Any], ledger: Ledger, proposal: Proposal
 ) -> asyncpg.Record | None:
-    for run_id in await ledger.runs.overlapping(connection, migration.name, relations):
+    name = proposal.migration.name
+    for run_id in await ledger.runs.overlapping(connection, name, proposal.relations):
         (record,) = await ledger.runs.find(connection, run_id=run_id, status=UNFINISHED)
         refuse_alive(record)
-        if record["migration"] == migration.name:
+        if record["migration"] == name:
             return record
         raise LeaseHeld(
             f"run {record['id']} of {record['migration']} works on the same table and is unfinished",
-            f"Finish it (`datamig resume {record['id']}`) or undo it (`datamig rollback {record['id']}`) first",
+            f"Finish it (`datamig resume {record['id']}`) or undo it (`datamig rollback {record['id']}`)",
         )
     return None
 
 
-def _new_run(
-    db: Database,
-    migration: Migration,
-    targets: Sequence[Target],
-    plan: Plan,
-    options: RunOptions,
-    keyring: Keyring | None,
-    run_id: uuid.UUID,
-    data_key: bytes,
-    relations: Sequence[str],
-) -> NewRun:
+def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
+    """A new run, and its data key before it is wrapped."""
+    run_id, data_key = uuid.uuid4(), new_data_key()
+    keyring, options = proposal.keyring, attrs.asdict(proposal.options)
+    del options["pinned_plan"]
     # Without a master key the data key only keys the digests and need not be secret.
     kid, kept = (None, data_key) if keyring is None else keyring.wrap(data_key, wrap_context(run_id))
-    return NewRun(
+    new = NewRun(
         id=run_id,
-        migration=migration.name,
-        version=migration.version,
-        fingerprint=plan.fingerprint,
-        relations=relations,
+        migration=proposal.migration.name,
+        version=proposal.migration.version,
+        fingerprint=proposal.plan.fingerprint,
+        relations=proposal.relations,
         targets=[
             {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
-            for target in targets
+            for target in proposal.targets
         ],
-        options={name: value for name, value in attrs.asdict(options).items() if name != "pinned_plan"},
-        estimated_rows=plan.pending_rows,
-        actor=actor(db.server.role),
+        options=options,
+        estimated_rows=proposal.plan.pending_rows,
+        actor=actor(proposal.db.server.role),
         kid=kid,
         data_key=kept,
     )
+    return new, data_key
 
 
 def _matched(targets: Sequence[Target], shapes: Sequence[Shape], run_id: uuid.UUID) -> list[Target]:

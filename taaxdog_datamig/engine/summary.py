@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -69,10 +69,11 @@ def _table(name: str, total: dict[str, int], quarantined: dict[str, int]) -> Tab
     )
 
 
-def _over_budget(job: Job, refused: int) -> tuple[Any, ...]:
+def _over_budget(job: Job, refused: int) -> tuple[str, ...]:
     if not job.dry_run or refused <= job.options.max_quarantine:
         return ()
-    return (
-        f"{refused} rows would be refused: a live run fails and is rolled back unless --max-quarantine "
-        f"is at least {refused}",
+    warning = (
+        f"{refused:,} rows would be refused: a live run fails and is rolled back unless --max-quarantine "
+        f"is at least {refused}"
     )
+    return (warning,)

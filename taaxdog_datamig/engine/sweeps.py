@@ -15,6 +15,7 @@ from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.events import SweepStarted, TableStarted
+from taaxdog_datamig.ledger import outside_quarantine
 from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window, chunks, waves, windows
 
@@ -69,7 +70,7 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
             return rows
         if sweep >= MAX_SWEEPS:
             raise RunPaused(
-                f"after {sweep} closing sweeps {rows} rows are pending again: the application still writes them",
+                f"after {sweep} closing sweeps {rows:,} rows are pending again: the application writes them",
                 f"Deploy the version that writes sealed values, then `datamig resume {job.run_id}`",
             )
         sweep += 1
@@ -152,11 +153,11 @@ async def still_pending(job: Job) -> tuple[list[tuple[int, Window]], int]:
         async with job.connect() as connection:
             for number, target in enumerate(job.targets):
                 for leaf in await leaves(connection, target.table.relation.oid):
+                    free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
                     query = (
-                        f"SELECT (t.ctid::text::point)[0]::bigint / {WINDOW_BLOCKS} AS number, count(*) AS rows"
-                        f" FROM ONLY {leaf.relation} AS t WHERE ({target.pending}) AND NOT EXISTS ("
-                        f"SELECT FROM {job.ledger.schema}.quarantine q WHERE q.run_id = $1"
-                        f" AND q.relation = $2 AND q.key = {target.shape.key_array()}) GROUP BY 1 ORDER BY 1"
+                        f"SELECT (t.ctid::text::point)[0]::bigint / {WINDOW_BLOCKS} AS number,"
+                        f" count(*) AS rows FROM ONLY {leaf.relation} AS t"
+                        f" WHERE ({target.pending}) AND {free} GROUP BY 1 ORDER BY 1"
                     )
                     for row in await connection.fetch(query, job.run_id, leaf.relation):
                         start = row["number"] * WINDOW_BLOCKS

@@ -76,7 +76,9 @@ async def undo(
     record = await control.find(db, str(record["id"]))
     refuse_alive(record)
     if record["status"] == "rolled_back":
-        raise RefusedError(f"run {record['id']} was rolled back at {record['completed_at']:%Y-%m-%d %H:%M:%S} UTC")
+        raise RefusedError(
+            f"run {record['id']} was rolled back at {record['completed_at']:%Y-%m-%d %H:%M:%S} UTC"
+        )
     await _refuse_built_upon(db, ledger, record)
     data_key, sealed = open_data_key(record, keyring)
     shapes, ddl = stored_targets(record)

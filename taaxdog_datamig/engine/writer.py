@@ -6,7 +6,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import attrs
 
 from taaxdog_datamig import failpoints
@@ -25,20 +24,22 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.rows import Shape
 
 
-class _Undo(Exception):  # noqa: N818 - not an error, a dry run's way out of a transaction
+class _Undo(Exception):
     """Rolls a chunk back after all of it has succeeded."""
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class _Result:
     """What a chunk did."""
 
     changed: int = 0
     conflicts: int = 0
-    refusals: Sequence[Refusal] = ()
+    quarantined: int = 0
     hot: int = 0
     seconds: float = 0.0
     control: str | None = None
+    #: Rows in quarantine, all chunks together; None when this one added none.
+    in_quarantine: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -66,14 +67,15 @@ class ChunkWriter:
             nonlocal result
             result = await self._transaction(token, relation, items, refusals, mode)
 
-        shape = self.job.shapes[self.target].at(relation)
-        await persistently(self.job, f"changing rows of {shape.relation}", once, skip=True)
+        await persistently(self.job, f"changing rows of {relation}", once, skip=True)
         failpoints.hit("after-commit")
+        if result.in_quarantine is not None and not self.job.dry_run:
+            self.job.quarantined = result.in_quarantine
         self.job.chunk_done(
             self.target,
             changed=result.changed,
             conflicts=result.conflicts,
-            quarantined=len(result.refusals),
+            quarantined=result.quarantined,
             hot=result.hot,
             seconds=result.seconds,
             size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
@@ -88,7 +90,7 @@ class ChunkWriter:
         refusals: Sequence[Refusal],
         mode: Mode,
     ) -> _Result:
-        job, settings = self.job, self.job.db.settings
+        job, settings, work = self.job, self.job.db.settings, self.job.ledger.work
         shape = job.shapes[self.target].at(relation)
         started = time.monotonic()
         async with job.connect() as connection:
@@ -103,29 +105,28 @@ class ChunkWriter:
                     applied = await apply(connection, shape, items, mode)
                     failpoints.hit("after-update")
                     # Asked after the update: by now the lost transaction has either ended or made us wait.
-                    if mode.uncertain and (done := await job.ledger.work.find_chunk(connection, token)):
-                        return _Result(
-                            changed=done["changed"], conflicts=done["conflicts"], hot=done["hot"] or 0, refusals=refusals
-                        )
+                    if mode.uncertain and (done := await work.find_chunk(connection, token)) is not None:
+                        return _Result(**done, control=guard["control"])
                     entry = self._entry(token, relation, items, refusals, applied, time.monotonic() - started)
                     entry = attrs.evolve(entry, hot_before=guard["hot"])
                     hot = await self._record(connection, entry, shape, items, applied)
+                    result = _Result(
+                        changed=entry.changed,
+                        conflicts=entry.conflicts,
+                        quarantined=len(entry.refusals),
+                        hot=hot,
+                        seconds=time.monotonic() - started,
+                        control=guard["control"],
+                        in_quarantine=await work.count_quarantine(connection, job.run_id)
+                        if entry.refusals
+                        else None,
+                    )
                     failpoints.hit("before-commit")
                     if job.dry_run:
                         raise _Undo  # noqa: TRY301 - the transaction must see it
             except _Undo:
-                await job.ledger.work.add_chunk(connection, entry, shape.table, None)
-        if entry.refusals and not job.dry_run:
-            async with job.connect() as connection:
-                job.quarantined = await job.ledger.work.count_quarantine(connection, job.run_id)
-        return _Result(
-            changed=entry.changed,
-            conflicts=entry.conflicts,
-            refusals=entry.refusals,
-            hot=hot,
-            seconds=time.monotonic() - started,
-            control=guard["control"],
-        )
+                await work.add_chunk(connection, entry, shape.table, None)
+        return result
 
     def _entry(
         self,
@@ -136,7 +137,9 @@ class ChunkWriter:
         applied: Applied,
         seconds: float,
     ) -> ChunkEntry:
-        refused = [Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()]
+        refused = [
+            Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
+        ]
         return ChunkEntry(
             run_id=self.job.run_id,
             token=token,

@@ -14,7 +14,7 @@ import attrs
 from taaxdog_datamig.ledger.audit import Audit, actor, package_version
 from taaxdog_datamig.ledger.install import install, install_temporary, installed_version
 from taaxdog_datamig.ledger.runs import UNFINISHED, NewRun, Runs, owner_is_dead
-from taaxdog_datamig.ledger.work import ChunkEntry, Claim, Key, Refusal, Work
+from taaxdog_datamig.ledger.work import ChunkEntry, Claim, Key, Refusal, Work, outside_quarantine
 from taaxdog_datamig.pg.sql import queries
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "install",
     "install_temporary",
     "installed_version",
+    "outside_quarantine",
     "owner_is_dead",
     "package_version",
 ]

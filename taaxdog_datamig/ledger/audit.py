@@ -53,7 +53,11 @@ class Audit:
     _sql: Mapping[str, str] = attrs.field(repr=False)
 
     async def append(
-        self, connection: PoolConnectionProxy[Any], event: str, run_id: uuid.UUID | None, entry: Mapping[str, Any]
+        self,
+        connection: PoolConnectionProxy[Any],
+        event: str,
+        run_id: uuid.UUID | None,
+        entry: Mapping[str, Any],
     ) -> None:
         """Add an entry; part of the caller's transaction.
 

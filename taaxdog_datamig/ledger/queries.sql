@@ -129,7 +129,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11::text[], $12,
 RETURNING id, hot
 
 -- name: find_chunk
-SELECT changed, conflicts, quarantined, hot FROM datamig.chunks WHERE token = $1
+SELECT changed, conflicts, quarantined, coalesce(hot, 0) AS hot FROM datamig.chunks WHERE token = $1
 
 -- name: add_image
 INSERT INTO datamig.before_images (chunk_id, image) VALUES ($1, $2)

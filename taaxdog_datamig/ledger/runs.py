@@ -151,11 +151,15 @@ class Runs:
         """Set an unfinished status; the error of a run that is being rolled back is kept."""
         await connection.execute(self._sql["reopen"], run_id, status)
 
-    async def request(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, control: str | None) -> None:
+    async def request(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, control: str | None
+    ) -> None:
         """Ask whoever runs it to pause or cancel."""
         await connection.execute(self._sql["request"], run_id, control)
 
-    async def set_ddl_done(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, *, done: bool) -> None:
+    async def set_ddl_done(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, *, done: bool
+    ) -> None:
         """Record that the definitions were changed (or changed back), in that very transaction."""
         await connection.execute(self._sql["ddl_done"], run_id, done)
 

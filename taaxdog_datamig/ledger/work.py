@@ -16,7 +16,24 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+    from taaxdog_datamig.pg.rows import Shape
+
 Key = tuple[str, ...]
+
+
+def outside_quarantine(shape: Shape, schema: str, run: str, relation: str) -> str:
+    """SQL condition: the row `t` is not in quarantine.
+
+    Args:
+        shape: of the table.
+        schema: the ledger's.
+        run: the parameter that holds the run's id, such as `$4`.
+        relation: the parameter that holds the heap's name.
+    """
+    return (
+        f"NOT EXISTS (SELECT FROM {schema}.quarantine AS q WHERE q.run_id = {run}"
+        f" AND q.relation = {relation} AND q.key = {shape.key_array()})"
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -119,7 +136,7 @@ class Work:
         self, connection: PoolConnectionProxy[Any], chunk: ChunkEntry, table: str, image: bytes | None
     ) -> asyncpg.Record:
         """Record a chunk, its before-image and its refusals. Returns its `id` and `hot` updates."""
-        row = await connection.fetchrow(
+        row: asyncpg.Record | None = await connection.fetchrow(
             self._sql["add_chunk"],
             chunk.run_id,
             chunk.token,
@@ -150,11 +167,15 @@ class Work:
             )
         return row
 
-    async def find_chunk(self, connection: PoolConnectionProxy[Any], token: uuid.UUID) -> asyncpg.Record | None:
+    async def find_chunk(
+        self, connection: PoolConnectionProxy[Any], token: uuid.UUID
+    ) -> asyncpg.Record | None:
         """The chunk of that token, when its commit did happen."""
         return await connection.fetchrow(self._sql["find_chunk"], token)
 
-    async def totals(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> dict[int, dict[str, int]]:
+    async def totals(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID
+    ) -> dict[int, dict[str, int]]:
         """Counts by target: changed, conflicts, chunks, hot, skipped."""
         counts = {row["target"]: dict(row) for row in await connection.fetch(self._sql["totals"], run_id)}
         for row in await connection.fetch(self._sql["skipped"], run_id):
@@ -165,12 +186,16 @@ class Work:
         """Rows in quarantine."""
         return int(await connection.fetchval(self._sql["count_quarantine"], run_id))
 
-    async def quarantine_by_table(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> dict[str, int]:
+    async def quarantine_by_table(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID
+    ) -> dict[str, int]:
         """Rows in quarantine by logical table."""
         rows = await connection.fetch(self._sql["quarantine_by_table"], run_id)
         return {row["tablename"]: row["rows"] for row in rows}
 
-    async def sweep_progress(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int) -> int:
+    async def sweep_progress(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int
+    ) -> int:
         """Rows that a sweep changed, or found changed by somebody else."""
         return int(await connection.fetchval(self._sql["sweep_progress"], run_id, sweep))
 
@@ -199,7 +224,12 @@ class Work:
         return await connection.fetchval(self._sql["restored"], chunk_id, restored, kept) is not None
 
     async def add_conflicts(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, relation: str, table: str, keys: Sequence[Key]
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        relation: str,
+        table: str,
+        keys: Sequence[Key],
     ) -> None:
         """Record rows that a rollback left alone."""
         await connection.execute(self._sql["add_conflicts"], run_id, relation, table, _keys(keys))

@@ -38,7 +38,7 @@ _STRINGS = {"text", "varchar", "bpchar", "citext"}
 _PLAINTEXT = 256
 
 _REJECTED = {
-    "malformed": "begins like a sealed value, but is neither a field token nor a value the application sealed",
+    "malformed": "begins like a sealed value, but is neither a field token nor sealed by the application",
     "foreign_key_id": "was sealed under a key that is not configured",
     "does_not_open": "was sealed for another row or column, or is damaged",
 }
@@ -51,7 +51,9 @@ class EncryptUserData(Migration):
 
     name: ClassVar[str] = "encrypt-user-data"
     version: ClassVar[str] = "1.0.0"
-    description: ClassVar[str] = "Encrypt sensitive user data: TFNs, mobile numbers, bank details, 2FA secrets"
+    description: ClassVar[str] = (
+        "Encrypt sensitive user data: TFNs, mobile numbers, bank details, 2FA secrets"
+    )
     category: ClassVar[str] = "core"
     after: ClassVar[tuple[str, ...]] = ("normalize-phones", "merge-duplicates")
 
@@ -76,7 +78,9 @@ class EncryptUserData(Migration):
 
 
 def _absent(table: FittedTable) -> tuple[str, ...]:
-    names = [spec.name for spec in table.spec.sensitive if not spec.optional and table.column(spec.name) is None]
+    names = [
+        spec.name for spec in table.spec.sensitive if not spec.optional and table.column(spec.name) is None
+    ]
     return tuple(f"{table.spec.name}.{name} is not in this database: nothing to seal there" for name in names)
 
 
@@ -85,13 +89,14 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
     for column in columns.values():
         if column.base not in _STRINGS:
             raise PreflightFailed(
-                f"column {column.name} of {table.relation.label} is {column.type}; a token needs a text column",
+                f"column {column.name} of {table.relation.label} is {column.type}; a token needs text",
                 f"ALTER TABLE {table.relation.quoted} ALTER COLUMN {column.quoted} TYPE text, and the "
                 "application with it; then run this again",
             )
         if column.generated:
             raise PreflightFailed(
-                f"column {column.name} of {table.relation.label} is a generated column", "Seal its source instead"
+                f"column {column.name} of {table.relation.label} is a generated column",
+                "Seal its source instead",
             )
     ciphers = {name: keyring.field(table.spec.name, name) for name in columns}
     narrow = {name: column for name, column in columns.items() if _too_narrow(keyring, column)}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import asyncpg
 
-from taaxdog_datamig.errors import PreflightFailed, ServerRefused
+from taaxdog_datamig.errors import DatabaseUnavailable, DatamigError, PreflightFailed, ServerRefused
 from taaxdog_datamig.events import EventBus, Waiting
-from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused
+from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 #: 2BP01 dependent objects, 0A000 "cannot alter type of a column used by a view", 42804 no cast.
 _BLOCKED = {"2BP01", "0A000", "42804", "42846"}
+_PASSING = {Fault.LOCKED, Fault.COLLISION}
 
 
-class _DryRun(Exception):  # noqa: N818 - not an error, a way out of a transaction
+class _DryRun(Exception):
     """Leaves a transaction without committing it."""
 
 
@@ -56,6 +57,7 @@ async def alter(
     Raises:
         PreflightFailed: another object depends on a column.
         ServerRefused: no privilege, or the lock was not to be had within `ddl_patience`.
+        DatabaseUnavailable: the server went away.
     """
     deadline = time.monotonic() + settings.ddl_patience
     delays = Backoff(first=0.2, cap=5.0).delays()
@@ -71,24 +73,33 @@ async def alter(
                     raise _DryRun  # noqa: TRY301 - the transaction must see it
         except _DryRun:
             return True
-        except asyncpg.PostgresError as error:
-            if error.sqlstate in _BLOCKED:
-                detail = error.detail or error.message
-                raise PreflightFailed(
-                    f"the table's definition cannot be changed: {detail} ({error.sqlstate})",
-                    "Drop the object, run the migration, and create it again",
-                ) from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if classify(error) is Fault.DATA:
                 return False
-            if classify(error) not in {Fault.LOCKED, Fault.COLLISION}:
-                raise refused(error, f"changing a table's definition ({statements[0]})") from None
             delay = next(delays)
-            if time.monotonic() + delay > deadline:
-                raise ServerRefused(
-                    f"the lock for {statements[0]!r} was not to be had in {settings.ddl_patience:.0f} s",
-                    "A long transaction uses the table: see pg_stat_activity, then start the run again",
-                ) from None
+            if time.monotonic() + delay > deadline or classify(error) not in _PASSING:
+                raise _refusal(error, statements[0], settings.ddl_patience) from None
             events.emit(Waiting(reason="another session uses the table to be altered", seconds=delay))
             await anyio.sleep(delay)
         else:
             return True
+
+
+def _refusal(error: Exception, statement: str, patience: float) -> DatamigError:
+    """What to tell a person. The server's detail names objects here, it never quotes a row."""
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _BLOCKED:
+        return PreflightFailed(
+            f"the table's definition cannot be changed: {error.detail or error.message} ({error.sqlstate})",
+            "Drop the object, run the migration, and create it again",
+        )
+    if classify(error) in _PASSING:
+        return ServerRefused(
+            f"the lock for {statement!r} was not to be had in {patience:.0f} s",
+            "A long transaction uses the table: see pg_stat_activity, then start the run again",
+        )
+    if classify(error) is Fault.GONE:
+        return DatabaseUnavailable(
+            f"the server went away during {statement!r} ({sqlstate(error)})",
+            "Nothing was changed; start the same run again when it is back",
+        )
+    return refused(error, f"changing a table's definition ({statement})")

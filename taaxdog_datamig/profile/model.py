@@ -90,13 +90,20 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(name: str, spec: Any) -> TableSpec:
-    values = _checked(f"tables.{name}", spec, {"names": list, "aliases": list, "optional": bool, "columns": dict})
+    values = _checked(
+        f"tables.{name}", spec, {"names": list, "aliases": list, "optional": bool, "columns": dict}
+    )
     columns = {
         column: ColumnSpec(
             name=column,
-            **_names(column, _checked(
-                f"tables.{name}.columns.{column}", over, {"names": list, "sensitive": bool, "optional": bool}
-            )),
+            **_names(
+                column,
+                _checked(
+                    f"tables.{name}.columns.{column}",
+                    over,
+                    {"names": list, "sensitive": bool, "optional": bool},
+                ),
+            ),
         )
         for column, over in values.pop("columns", {}).items()
     }

@@ -134,7 +134,11 @@ class _Harness:
             async with db.acquire() as connection:
                 profile = await FittedProfile.fit(connection, Profile.load(settings.profile))
             context = MigrationContext(
-                db=db, settings=settings, profile=profile, keyring=Keyring.from_settings(settings), dry_run=True
+                db=db,
+                settings=settings,
+                profile=profile,
+                keyring=Keyring.from_settings(settings),
+                dry_run=True,
             )
             try:
                 targets = await self.migration(context).targets()

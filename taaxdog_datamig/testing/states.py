@@ -70,9 +70,7 @@ async def _table(
     rest = [ident(column) for column in relation.columns if column not in columns]
     keys = [f"{ident(column)}::text" for column in relation.key] or ["md5(t::text)"]
     shown = [f"{ident(column)}::text" for column in columns]
-    query = (
-        f"SELECT ROW({', '.join(rest)})::text, {', '.join(keys + shown)} FROM {relation.quoted} AS t"
-    )
+    query = f"SELECT ROW({', '.join(rest)})::text, {', '.join(keys + shown)} FROM {relation.quoted} AS t"
     rows: dict[str, bytes] = {}
     async with connection.transaction():
         async for record in connection.cursor(query, prefetch=2000):

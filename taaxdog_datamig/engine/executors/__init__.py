@@ -8,7 +8,8 @@ from taaxdog_datamig.engine.executors.local import LocalExecutor
 from taaxdog_datamig.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
 __all__ = ["Executor", "LocalExecutor", "executor_named"]
 
@@ -16,7 +17,7 @@ __all__ = ["Executor", "LocalExecutor", "executor_named"]
 class Executor(Protocol):
     """Runs a worker several times at once. A worker claims windows until none is left."""
 
-    async def run(self, worker: Callable[[], Awaitable[None]], workers: int) -> None:
+    async def run(self, worker: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
         """Return when every worker has; raise the first error of one."""
 
 

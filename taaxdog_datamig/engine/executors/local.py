@@ -9,13 +9,14 @@ import anyio
 from taaxdog_datamig.engine.groups import only_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
 
 class LocalExecutor:
     """Runs workers in one task group."""
 
-    async def run(self, worker: Callable[[], Awaitable[None]], workers: int) -> None:
+    async def run(self, worker: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
         """Return when every worker has; raise the first error of one, with the others cancelled."""
         with only_error():
             async with anyio.create_task_group() as group:

@@ -68,7 +68,7 @@ async def load_sample(
 
     Raises:
         UsageError: A number is out of range, the key has another length, or a table exists already.
-        DatabaseUnavailable: No connection.
+        DatabaseUnavailable: No connection, or it was lost on the way.
         ServerRefused: The server stopped the load. What it had created is dropped again, as it is when the
             load is cancelled.
     """

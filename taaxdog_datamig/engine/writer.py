@@ -110,7 +110,8 @@ class ChunkWriter:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     items, refusals = await read(connection)
                     if job.dry_run and job.targets[self.target].ddl:
-                        shape = await _stand_in(connection, shape, items)
+                        kept = [c.quoted for c in job.targets[self.target].table.relation.stored]
+                        shape = await _stand_in(connection, shape, items, kept)
                     applied = await apply(connection, shape, items, mode)
                     failpoints.hit("after-update")
                     # Asked after the update: by now the lost transaction has either ended or made us wait.
@@ -195,7 +196,9 @@ class ChunkWriter:
         return row["hot"] or 0
 
 
-async def _stand_in(connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item]) -> Shape:
+async def _stand_in(
+    connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item], stored: Sequence[str]
+) -> Shape:
     """A temporary copy of the rows with the columns as wide as they are going to be.
 
     A dry run on columns that are still too narrow would have to alter the live table, under a lock that
@@ -212,7 +215,8 @@ async def _stand_in(connection: PoolConnectionProxy[Any], shape: Shape, items: S
         f"ALTER TABLE {copy} {alters}"
     )
     await connection.execute(
-        f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT t.* FROM unnest({arrays}) AS s({names})"
+        f"INSERT INTO {copy} ({', '.join(stored)}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {', '.join(f't.{name}' for name in stored)} FROM unnest({arrays}) AS s({names})"
         f" JOIN ONLY {shape.relation} AS t ON {key}",
         *[[item.key[i] for item in items] for i in range(len(shape.key))],
     )

@@ -102,6 +102,7 @@ class Heartbeat:
         self._meter = Meter(clock=clock)
         self._title, self._last, self._reason = "", 0.0, ""
         self._open = True
+        self._warned: set[str] = set()
 
     def start(self, title: str) -> None:
         """Name what begins; every line carries the name."""
@@ -122,7 +123,8 @@ class Heartbeat:
             case Waiting(reason=reason) if reason != self._reason:
                 self._reason = reason
                 self._write(f"waits: {reason}")
-            case Warned(message=message):
+            case Warned(message=message) if message not in self._warned:
+                self._warned.add(message)
                 self._write(f"warning: {message}")
             case ChunkDone():
                 self._reason = ""
@@ -149,6 +151,7 @@ class Live:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
+        self._warned: set[str] = set()
 
     def start(self, title: str) -> None:
         """Open the display."""
@@ -188,7 +191,8 @@ class Live:
                 self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
             case Waiting(reason=reason):
                 self._update(note=f"waits: {reason}")
-            case Warned(message=message):
+            case Warned(message=message) if message not in self._warned:
+                self._warned.add(message)
                 self._progress.console.print(f"warning: {message}", style="yellow", markup=False)
             case ChunkDone():
                 self._meter.add(event)

@@ -32,6 +32,10 @@ _ENDINGS: dict[str, str] = {
 
 _CONFLICT_KEYS_SHOWN = 10
 
+#: The beginning of a run's id is enough for every command, and leaves room in a table.
+_ID_SHOWN = 8
+_TO_THE_MINUTE = len("2026-03-01 12:00")
+
 
 def page(answer: Any) -> Page:
     """The page of an answer that a command returned."""
@@ -215,23 +219,26 @@ def _history(answer: answers.History) -> Page:
         return [Line("No run yet.")]
     return [
         Table(
-            ("run", "migration", "version", "status", "started", "completed", "rows", "error"),
+            ("run", "migration", "status", "started", "took", "rows", "error"),
             [
                 (
-                    run.run_id,
-                    run.migration,
-                    run.version,
+                    run.run_id[:_ID_SHOWN],
+                    f"{run.migration} {run.version}",
                     run.status,
-                    moment(run.started_at),
-                    moment(run.completed_at),
+                    moment(run.started_at)[:_TO_THE_MINUTE],
+                    _took(run),
                     count(run.affected_rows),
                     run.error or "",
                 )
                 for run in answer.runs
             ],
-            numbers=frozenset({"rows"}),
+            numbers=frozenset({"took", "rows"}),
         )
     ]
+
+
+def _took(run: RunRecord) -> str:
+    return duration((run.completed_at - run.started_at).total_seconds()) if run.completed_at else ""
 
 
 def _migrations(answer: answers.Migrations) -> Page:

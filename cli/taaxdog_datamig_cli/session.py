@@ -217,6 +217,7 @@ class Session:
         try:
             answer = sys.stdin.readline().strip().lower()
         except KeyboardInterrupt:
+            sys.stdout.write("\n")
             raise Interrupted(*self.if_interrupted) from None
         finally:
             self.prompting = False

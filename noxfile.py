@@ -50,8 +50,9 @@ def tests(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """The long campaigns: kill, drop, cancel, fill."""
     _install(session)
-    command = ["pytest", "tests/faults", "--timeout", "3600", "-o", "addopts=--strict-markers"]
-    session.run(*command, *session.posargs)
+    session.run(
+        "pytest", "tests/faults", "--timeout", "3600", "-o", "addopts=--strict-markers", *session.posargs
+    )
 
 
 @nox.session

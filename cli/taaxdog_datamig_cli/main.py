@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Annotated, cast
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -61,9 +61,12 @@ def _epilogue(chain: str) -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return version("taaxdog-datamig")
+    try:
+        return version("taaxdog-datamig")
+    except PackageNotFoundError:
+        return "0 (source tree, not installed)"
 
 
 app = App(
@@ -193,13 +196,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = exits.DONE
     try:
         try:
-            code = cast(
-                "int", app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
-            )
+            # Help and version return None.
+            code = app.meta(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
         except CycloptsError as error:
             code = _misused(error, words)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain again while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise  # rich leaves like this when the reader of its help is gone
     return code

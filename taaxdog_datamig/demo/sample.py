@@ -68,7 +68,7 @@ async def load_sample(
 
     Raises:
         UsageError: A number is out of range, the key has another length, or a table exists already.
-        DatabaseUnavailable: No connection.
+        DatabaseUnavailable: No connection, or it was lost on the way.
         ServerRefused: The server stopped the load. What it had created is dropped again, as it is when the
             load is cancelled.
     """
@@ -95,20 +95,7 @@ async def load_sample(
         for phase, name in (("primary keys", "primary_keys"), ("indexes", "indexes")):
             await _build(connections, phase, _largest_first(statements(name), list(rows)), tell)
             finished(phase)
-        missing, not_valid = (MISSING, NOT_VALID) if faults else (frozenset[str](), frozenset[str]())
-        keys = [key for key in statements("foreign_keys") if _constraint(key)[1] not in missing]
-        # Adding a key locks both tables; validating it does not, so only that is shared out.
-        await execute_all(connections[0], [f"{key} NOT VALID" for key in keys])
-        await _build(
-            connections,
-            "foreign keys",
-            [
-                f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{constraint}"'
-                for table, constraint in map(_constraint, _largest_first(keys, list(rows)))
-                if constraint not in not_valid
-            ],
-            tell,
-        )
+        await _add_foreign_keys(connections, list(rows), faults=faults, tell=tell)
         finished("foreign keys")
         # Not only ANALYZE: otherwise autovacuum would visit every table behind the reader's back.
         await _build(connections, "vacuum", [f'VACUUM (ANALYZE) "{table}"' for table in rows], tell)
@@ -173,6 +160,22 @@ async def _build(
 
     jobs: list[Job] = [partial(run, statement=statement) for statement in several]
     await share(connections, jobs)
+
+
+async def _add_foreign_keys(
+    connections: Sequence[asyncpg.Connection], tables: Sequence[str], *, faults: bool, tell: Progress
+) -> None:
+    """Add the foreign keys; with faults some are left out and some left NOT VALID."""
+    missing, not_valid = (MISSING, NOT_VALID) if faults else (frozenset[str](), frozenset[str]())
+    keys = [key for key in statements("foreign_keys") if _constraint(key)[1] not in missing]
+    # Adding a key locks both tables; validating it does not, so only that is shared out.
+    await execute_all(connections[0], [f"{key} NOT VALID" for key in keys])
+    validations = [
+        f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{constraint}"'
+        for table, constraint in map(_constraint, _largest_first(keys, tables))
+        if constraint not in not_valid
+    ]
+    await _build(connections, "foreign keys", validations, tell)
 
 
 def _largest_first(several: Iterable[str], tables: Sequence[str]) -> list[str]:

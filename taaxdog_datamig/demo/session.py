@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeAlias
 
 import anyio
 import asyncpg
 
 from taaxdog_datamig.demo.schema import create_tables, drop_schema
-from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
+from taaxdog_datamig.errors import DatabaseError, DatabaseUnavailable, ServerRefused
 
 #: A piece of work that any of the connections can do.
 Job: TypeAlias = Callable[[asyncpg.Connection], Awaitable[None]]
@@ -67,52 +67,48 @@ async def undone_on_failure(dsn: str, connection: asyncpg.Connection) -> AsyncIt
     Raises:
         UsageError: One of the tables exists already; nothing was created.
         ServerRefused: The server stopped the work.
+        DatabaseUnavailable: The connection was lost.
     """
-    with _refusals():
+    try:
         # Short, and shielded: whether the tables are ours to drop must be certain afterwards.
         with anyio.CancelScope(shield=True):
             await create_tables(connection)
-        try:
-            yield
-        except BaseException as error:
-            # A cancelled load must not leave half a database, so this does not listen to the cancellation.
-            with anyio.CancelScope(shield=True):
-                await _undo(dsn, error)
-            raise
+    except asyncpg.PostgresError as error:
+        raise _translated(error, "Nothing was created") from error
+    try:
+        yield
+    except BaseException as failure:  # noqa: BLE001 - raised again below, whatever it is
+        # A cancelled load must not leave half a database, so this does not listen to the cancellation.
+        with anyio.CancelScope(shield=True):
+            outcome = await _undo(dsn)
+        first = _first(failure)
+        if isinstance(first, (asyncpg.PostgresError, asyncpg.InterfaceError)):
+            raise _translated(first, outcome) from first
+        first.add_note(outcome)
+        raise first from first.__cause__
 
 
-async def _undo(dsn: str, error: BaseException) -> None:
-    """Drop everything over a fresh connection; where that fails, say so beside the error that led here."""
+async def _undo(dsn: str) -> str:
+    """Drop everything over a fresh connection, and say in a sentence how that went."""
     try:
         async with AsyncExitStack() as stack:
             connection = await _connect(dsn)
             stack.callback(connection.terminate)
             await drop_schema(connection)
-    except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
-        error.add_note(
-            f"The half-loaded sample could not be dropped ({type(failure).__name__}): drop it by hand"
-        )
+    except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return f"The half-loaded tables could not be dropped ({type(error).__name__}): drop them by hand"
+    return "What had been created was dropped again"
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what the driver raises, alone or out of a task group, into an error of ours."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, asyncpg.PostgresError):
-            raise _refusal(error) from error
-        raise error from None
-    except asyncpg.PostgresError as error:
-        raise _refusal(error) from error
+def _first(failure: BaseException) -> BaseException:
+    """The error itself, or the first one of those that a task group collected."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
-def _refusal(error: asyncpg.PostgresError) -> ServerRefused:
+def _translated(error: asyncpg.PostgresError | asyncpg.InterfaceError, todo: str) -> DatabaseError:
+    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+        return DatabaseUnavailable("The connection was lost while the sample was loaded", todo)
     # The first argument is the server's message without its detail, which may quote a row.
-    return ServerRefused(
-        f"The server refused to load the sample: {error.args[0]} ({error.sqlstate})",
-        "What had been created was dropped again",
-    )
+    return ServerRefused(f"The server refused to load the sample: {error.args[0]} ({error.sqlstate})", todo)

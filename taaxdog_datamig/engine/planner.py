@@ -34,12 +34,10 @@ GROWTH_PER_ROW = 120
 BAND = (0.2, 100)
 
 
-async def make_plan(
-    db: Database, migration: Migration, targets: Sequence[Target], warnings: Sequence[str]
-) -> Plan:
+async def make_plan(db: Database, migration: Migration, targets: Sequence[Target]) -> Plan:
     """Look at each target's table, and estimate."""
     tables: list[TablePlan] = []
-    said = list(warnings)
+    said: list[str] = []
     async with db.acquire() as connection:
         for target in targets:
             tables.append(await _plan_table(connection, target))
@@ -124,8 +122,14 @@ def fingerprint(migration: Migration, targets: Sequence[Target]) -> str:
     return hashlib.sha256(orjson.dumps(body)).hexdigest()
 
 
-def check_pinned(plan: Plan, pinned: Mapping[str, Any]) -> None:
+def check_pinned(plan: Plan, pinned: Mapping[str, Any], *, begun: str | None = None) -> None:
     """Hold a plan made now against one made earlier (`plan --out`).
+
+    Args:
+        plan: made now.
+        pinned: made earlier, as parsed JSON.
+        begun: the fingerprint of the unfinished run that will be gone on with. It has changed
+            definitions and rows since the plan was pinned, so that only this can be compared.
 
     Raises:
         PlanDrift: they differ in code, arguments or predicates, or in rows beyond the band.
@@ -133,10 +137,12 @@ def check_pinned(plan: Plan, pinned: Mapping[str, Any]) -> None:
     todo = "Look at what changed, then pin a new plan with `datamig plan --out`"
     if pinned.get("migration") != plan.migration:
         raise PlanDrift(f"the pinned plan is for {pinned.get('migration')!r}, not {plan.migration!r}", todo)
-    if pinned.get("fingerprint") != plan.fingerprint:
+    if pinned.get("fingerprint") != (begun or plan.fingerprint):
         raise PlanDrift(
             f"the code, tables or predicates of {plan.migration} are not those of the pinned plan", todo
         )
+    if begun:
+        return
     before = {table.get("table"): table.get("pending_rows", 0) for table in pinned.get("tables", ())}
     for table in plan.tables:
         was = before.get(table.table, 0)

@@ -53,7 +53,8 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
 
         async def read(_: Mode, after: Tid = after, limit: int = limit) -> None:
             nonlocal records
-            async with job.connect() as connection:
+            # Not the ledger's session: in a dry run its temporary tables would hide the application's.
+            async with job.db.acquire() as connection:
                 records = await connection.fetch(query, after, before, limit, *extra)
 
         await persistently(job, f"reading {window.relation}", read, skip=False)

@@ -17,7 +17,7 @@ from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
-from taaxdog_datamig.engine.preflight import check_room, check_targets, old_transaction_warning
+from taaxdog_datamig.engine.preflight import check_keys, check_room, check_targets, old_transaction_warning
 from taaxdog_datamig.engine.proof import prove
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
 from taaxdog_datamig.engine.start import Proposal, Started, await_session_end, start, start_dry
@@ -35,8 +35,8 @@ from taaxdog_datamig.errors import (
     UsageError,
 )
 from taaxdog_datamig.events import EventBus, StepFinished, StepStarted, Warned
-from taaxdog_datamig.ledger import Ledger, install, installed_version
-from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry, Target
+from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
+from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.profile import FittedProfile, Profile
@@ -112,7 +112,7 @@ class Runner:
             targets = await migration.targets()
         except NotApplicable as answer:
             return _not_applicable(migration, answer)
-        return await self._plan(migration, targets)
+        return await make_plan(self.db, migration, targets)
 
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
@@ -132,7 +132,7 @@ class Runner:
             DatabaseError: the server went away or refuses; the run can be resumed.
         """
         options = options or RunOptions()
-        _check(options)
+        self._check(options)
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run)
         if (
@@ -146,11 +146,11 @@ class Runner:
             except NotApplicable as answer:
                 return _nothing(_not_applicable(migration, answer), options, started_at)
             await check_targets(self.db, migration, targets, migration.context.keyring)
-            plan = await self._plan(migration, targets)
+            plan = await make_plan(self.db, migration, targets)
             if options.pinned_plan is not None:
-                check_pinned(plan, options.pinned_plan)
+                check_pinned(plan, options.pinned_plan, begun=await self._begun(migration))
         failpoints.hit("after-plan")
-        warnings = [*plan.warnings, *await self._preflight(plan)]
+        warnings = [*plan.warnings, *await self._preflight(migration, plan)]
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
@@ -193,6 +193,10 @@ class Runner:
     async def resume(self, ref: str, options: RunOptions | None = None) -> RunReport:
         """Go on, here, with a run that is paused or was left by a killed process.
 
+        Args:
+            ref: the run's id, the beginning of it, or a migration's name.
+            options: how; as the run began by default.
+
         Raises:
             UsageError: the run is finished.
             And what `run` raises.
@@ -202,7 +206,7 @@ class Runner:
             raise UsageError(
                 f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to resume"
             )
-        return await self.run(record["migration"], options)
+        return await self.run(record["migration"], options or RunOptions(**orjson.loads(record["options"])))
 
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
@@ -239,11 +243,18 @@ class Runner:
             )
         )
 
-    async def _plan(self, migration: Migration, targets: Sequence[Target]) -> Plan:
-        return await make_plan(self.db, migration, targets, ())
+    async def _begun(self, migration: Migration) -> str | None:
+        """The fingerprint under which an unfinished run of the migration began."""
+        async with self.db.acquire() as connection:
+            if not await installed_version(connection):
+                return None
+            left = await Ledger.of().runs.find(connection, migration=migration.name, status=UNFINISHED)
+        return left[0]["fingerprint"] if left else None
 
-    async def _preflight(self, plan: Plan) -> list[str]:
+    async def _preflight(self, migration: Migration, plan: Plan) -> list[str]:
         async with self._step("preflight"), self.db.acquire() as connection:
+            if await installed_version(connection):
+                await check_keys(connection, Ledger.of(), migration.context.keyring)
             found = [await check_room(connection, plan), await old_transaction_warning(connection)]
         return [warning for warning in found if warning]
 
@@ -317,11 +328,15 @@ class Runner:
         async with self._step("execute"):
             await self._change_definitions(started)
             skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
+            # Also when no chunk was left to be written: the budget holds for the run, not for this process.
+            job.heed(None)
         async with self._step("prove"):
             proof: dict[str, Any] = {} if job.dry_run else await prove(job, skipped)
         async with self._step("record"):
             report = await summarise(job, plan, started_at, time.monotonic() - clock, position)
-            report = attrs.evolve(report, proof=proof, resumed=started.resumed)
+            report = attrs.evolve(
+                report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
+            )
             if not job.dry_run:
                 await self._record(started, report)
         return report
@@ -361,26 +376,26 @@ class Runner:
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
         failpoints.hit("after-record")
 
+    def _check(self, options: RunOptions) -> None:
+        if options.batch_size is not None and options.batch_size < 1:
+            raise UsageError(
+                f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
+            )
+        most = self.db.pool.get_max_size() - 2  # one for signs of life, one for whatever else
+        if not 1 <= options.workers <= most:
+            raise UsageError(f"{options.workers} workers: from 1 to {most} can be had")
+        if options.max_quarantine < 0:
+            raise UsageError(f"--max-quarantine {options.max_quarantine}: it cannot be negative")
+        if options.on_failure not in {"rollback", "pause"}:
+            raise UsageError(f"--on-failure {options.on_failure}: it is rollback or pause")
+        executor_named(options.executor)
+
     @contextlib.asynccontextmanager
     async def _step(self, step: str) -> AsyncIterator[None]:
         began = time.monotonic()
         self.events.emit(StepStarted(step=step))
         yield
         self.events.emit(StepFinished(step=step, seconds=time.monotonic() - began))
-
-
-def _check(options: RunOptions) -> None:
-    if options.batch_size is not None and options.batch_size < 1:
-        raise UsageError(
-            f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
-        )
-    if options.workers < 1:
-        raise UsageError(f"{options.workers} workers: at least one is needed")
-    if options.max_quarantine < 0:
-        raise UsageError(f"--max-quarantine {options.max_quarantine}: it cannot be negative")
-    if options.on_failure not in {"rollback", "pause"}:
-        raise UsageError(f"--on-failure {options.on_failure}: it is rollback or pause")
-    executor_named(options.executor)
 
 
 def _not_applicable(migration: Migration, answer: NotApplicable) -> Plan:

@@ -14,7 +14,6 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
-from taaxdog_datamig.engine.preflight import check_keys
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
@@ -70,6 +69,8 @@ class Started:
     ddl: tuple[Ddl, ...]
     ddl_done: bool
     resumed: bool
+    #: Rows expected when the run began.
+    estimated_rows: int
 
 
 def wrap_context(run_id: uuid.UUID) -> str:
@@ -108,14 +109,12 @@ async def start(proposal: Proposal) -> Started:
 
     Raises:
         LeaseHeld: a live process works on it, or another run on one of its tables is unfinished.
-        KeyWrong: the keys do not fit this database.
         PlanDrift: the tables of the unfinished run are not those of the migration any more.
     """
     db, keyring, ledger = proposal.db, proposal.keyring, Ledger.of()
     async with db.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '10s'")
         await ledger.runs.lock(connection)
-        await check_keys(connection, ledger, keyring)
         record = await _unfinished(connection, ledger, proposal)
         if record is None:
             new, data_key = _new_run(proposal)
@@ -145,7 +144,13 @@ async def start(proposal: Proposal) -> Started:
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
     job.quarantined = quarantined
     done = record is not None and record["ddl_done"]
-    return Started(job=job, ddl=ddl, ddl_done=done, resumed=record is not None)
+    return Started(
+        job=job,
+        ddl=ddl,
+        ddl_done=done,
+        resumed=record is not None,
+        estimated_rows=proposal.plan.pending_rows if record is None else record["estimated_rows"],
+    )
 
 
 @contextlib.asynccontextmanager
@@ -168,7 +173,13 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 shapes=[target.shape for target in proposal.targets],
                 session=connection,
             )
-            yield Started(job=job, ddl=proposal.ddl, ddl_done=False, resumed=False)
+            yield Started(
+                job=job,
+                ddl=proposal.ddl,
+                ddl_done=False,
+                resumed=False,
+                estimated_rows=proposal.plan.pending_rows,
+            )
         finally:
             # The session would go back to the pool with its temporary tables.
             connection.terminate()

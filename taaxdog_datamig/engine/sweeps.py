@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Mode, persistently
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.fence import fence
 from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.errors import RunPaused
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 #: Closing sweeps before we say that the application writes faster than we can end. Each sweep finds only
 #: what was written while the one before it ran.
 MAX_SWEEPS = 40
+#: Sweeps after which the last rows are taken under a lock, where that is short.
+PATIENT_SWEEPS = 4
 INSPECTION = 0
 
 
@@ -68,6 +71,8 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
         left, rows = await still_pending(job)
         if not left or (sweep > INSPECTION + 1 and await _progress(job, sweep) == 0):
             return rows
+        if sweep >= PATIENT_SWEEPS and await fence(job, left, rows):
+            return 0
         if sweep >= MAX_SWEEPS:
             raise RunPaused(
                 f"after {sweep} closing sweeps {rows:,} rows are pending again: the application writes them",

@@ -16,7 +16,7 @@ from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import RollbackReport, RunOptions
 from taaxdog_datamig.engine.rollback import Restored, restore_chunks, restore_definitions
 from taaxdog_datamig.engine.start import await_session_end, open_data_key, refuse_alive, stored_targets
-from taaxdog_datamig.errors import DatamigError, RefusedError
+from taaxdog_datamig.errors import DatamigError, LeaseHeld, RefusedError
 from taaxdog_datamig.ledger import Ledger, actor
 from taaxdog_datamig.throttle import ChunkSize
 
@@ -89,6 +89,12 @@ async def undo(
             await ledger.runs.lock(connection)
             (again,) = await ledger.runs.find(connection, run_id=record["id"])
             refuse_alive(again)
+            for other in await ledger.runs.overlapping(connection, record["migration"], record["relations"]):
+                if other != record["id"]:
+                    raise LeaseHeld(
+                        f"run {other} works on the same tables and is unfinished",
+                        f"Finish it (`datamig resume {other}`) or undo it (`datamig rollback {other}`) first",
+                    )
             await ledger.runs.reopen(connection, record["id"], "rolling_back")
             await ledger.audit.append(
                 connection, "rollback-started", record["id"], {"actor": actor(db.server.role)}

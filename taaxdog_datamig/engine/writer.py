@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -16,7 +16,7 @@ from taaxdog_datamig.ledger import ChunkEntry, Refusal
 from taaxdog_datamig.pg.quoting import ident
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 class _Undo(Exception):
     """Rolls a chunk back after all of it has succeeded."""
+
+
+#: What a chunk changes, and what goes to quarantine with it.
+Rows: TypeAlias = "tuple[Sequence[Item], Sequence[Refusal]]"
+Read: TypeAlias = "Callable[[PoolConnectionProxy[Any]], Awaitable[Rows]]"
 
 
 @attrs.frozen(kw_only=True)
@@ -63,11 +68,21 @@ class ChunkWriter:
         token = uuid.uuid4()
         result = _Result()
 
+        async def given(_: PoolConnectionProxy[Any]) -> Rows:
+            return items, refusals
+
         async def once(mode: Mode) -> None:
             nonlocal result
-            result = await self._transaction(token, relation, items, refusals, mode)
+            result = await self._transaction(token, relation, given, mode)
 
         await persistently(self.job, f"changing rows of {relation}", once, skip=True)
+        self._committed(result, sum(len(text) for item in items for text in (*item.old, *item.new) if text))
+
+    async def write_at_once(self, relation: str, read: Read) -> None:
+        """Commit one chunk of rows that are read inside its transaction, or raise what the server says."""
+        self._committed(await self._transaction(uuid.uuid4(), relation, read, Mode()), 0)
+
+    def _committed(self, result: _Result, size: int) -> None:
         failpoints.hit("after-commit")
         if result.in_quarantine is not None and not self.job.dry_run:
             self.job.quarantined = result.in_quarantine
@@ -78,18 +93,11 @@ class ChunkWriter:
             quarantined=result.quarantined,
             hot=result.hot,
             seconds=result.seconds,
-            size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
+            size=size,
         )
         self.job.heed(result.control)
 
-    async def _transaction(
-        self,
-        token: uuid.UUID,
-        relation: str,
-        items: Sequence[Item],
-        refusals: Sequence[Refusal],
-        mode: Mode,
-    ) -> _Result:
+    async def _transaction(self, token: uuid.UUID, relation: str, read: Read, mode: Mode) -> _Result:
         job, settings, work = self.job, self.job.db.settings, self.job.ledger.work
         shape = job.shapes[self.target].at(relation)
         started = time.monotonic()
@@ -100,8 +108,10 @@ class ChunkWriter:
                     guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch, relation)
                     if guard is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
+                    items, refusals = await read(connection)
                     if job.dry_run and job.targets[self.target].ddl:
-                        shape = await _stand_in(connection, shape, items)
+                        kept = [c.quoted for c in job.targets[self.target].table.relation.stored]
+                        shape = await _stand_in(connection, shape, items, kept)
                     applied = await apply(connection, shape, items, mode)
                     failpoints.hit("after-update")
                     # Asked after the update: by now the lost transaction has either ended or made us wait.
@@ -186,7 +196,9 @@ class ChunkWriter:
         return row["hot"] or 0
 
 
-async def _stand_in(connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item]) -> Shape:
+async def _stand_in(
+    connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item], stored: Sequence[str]
+) -> Shape:
     """A temporary copy of the rows with the columns as wide as they are going to be.
 
     A dry run on columns that are still too narrow would have to alter the live table, under a lock that
@@ -203,7 +215,8 @@ async def _stand_in(connection: PoolConnectionProxy[Any], shape: Shape, items: S
         f"ALTER TABLE {copy} {alters}"
     )
     await connection.execute(
-        f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT t.* FROM unnest({arrays}) AS s({names})"
+        f"INSERT INTO {copy} ({', '.join(stored)}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {', '.join(f't.{name}' for name in stored)} FROM unnest({arrays}) AS s({names})"
         f" JOIN ONLY {shape.relation} AS t ON {key}",
         *[[item.key[i] for item in items] for i in range(len(shape.key))],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from taaxdog_datamig.errors import ServerRefused
+from taaxdog_datamig.errors import PreflightFailed, ServerRefused
 from taaxdog_datamig.pg.ddl import alter
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ async def install(connection: PoolConnectionProxy[Any], settings: Settings, even
     """Create or upgrade schema `datamig`, in one transaction under `lock_timeout`.
 
     Raises:
-        ServerRefused: no privilege to create the schema, or a newer version of this package was here.
+        PreflightFailed: no privilege to create the schema.
+        ServerRefused: a newer version of this package was here, or the lock was not to be had.
     """
     version = await installed_version(connection)
     if version == len(UPGRADES):
@@ -55,6 +56,13 @@ async def install(connection: PoolConnectionProxy[Any], settings: Settings, even
         for script in scripts("datamig", now):
             await connection.execute(script)
 
+    if not version and not await connection.fetchval(
+        "SELECT has_database_privilege(current_database(), 'CREATE')"
+    ):
+        raise PreflightFailed(
+            "the role may not create schema datamig, in which runs are recorded",
+            "GRANT CREATE ON DATABASE to it, or have an owner run any migration once",
+        )
     prepare = [f"SELECT pg_advisory_xact_lock({_LOCK})", "CREATE SCHEMA IF NOT EXISTS datamig"]
     await alter(connection, prepare, settings, events, also=upgrade)
 

@@ -83,6 +83,11 @@ class Relation:
         return f"{self.schema}.{self.name}"
 
     @property
+    def stored(self) -> list[Column]:
+        """The columns that can be written: all but generated ones."""
+        return [column for column in self.columns.values() if not column.generated]
+
+    @property
     def key_columns(self) -> tuple[Column, ...]:
         """The columns of the key, in its order."""
         return tuple(self.columns[name] for name in self.key)

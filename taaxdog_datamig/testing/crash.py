@@ -18,6 +18,7 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
+from taaxdog_datamig.errors import SettingsError
 from taaxdog_datamig.migration import MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg import Database
@@ -156,7 +157,7 @@ class _Harness:
 
 async def assert_crash_safe(
     migration: str | type[Migration],
-    dsn: str,
+    dsn: str | None = None,
     *,
     points: Iterable[str] = failpoints.NAMES,
     random_kills: int = 5,
@@ -174,7 +175,7 @@ async def assert_crash_safe(
 
     Args:
         migration: the name of a built-in migration, or a class that can be imported by module and name.
-        dsn: the database to copy; the role may create databases.
+        dsn: the database to copy; `DATABASE_URL` by default. The role may create databases.
         points: where to kill; `failpoints.NAMES` are all there are.
         random_kills: how many kills by the clock.
         seed: of those moments.
@@ -183,9 +184,13 @@ async def assert_crash_safe(
 
     Raises:
         AssertionError: names the first rows that differ, by table and primary key.
+        SettingsError: no database is named.
     """
     registry = Registry.load(BUILTIN)
     kind = registry.get(migration) if isinstance(migration, str) else migration
+    dsn = dsn or Settings.load(environ={**os.environ, **(environ or {})}).database_url
+    if dsn is None:
+        raise SettingsError("no database is named", "Give a URL, or set DATABASE_URL")
     harness = _Harness(
         dsn=dsn,
         migration=kind,

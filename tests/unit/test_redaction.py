@@ -11,6 +11,7 @@ from taaxdog_datamig.crypto import Keyring, MasterKey
 from taaxdog_datamig.errors import SettingsError
 from taaxdog_datamig.redaction import RedactingFilter, configure_logging, install, redact
 
+# Another one each time, so it must not become part of a test's name: pytest-xdist compares names.
 TOKEN = Keyring.of(MasterKey("one", bytes(range(32)))).field("users", "tfn").seal("123456782", ["1"])
 
 SECRETS = [
@@ -78,7 +79,7 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
 @pytest.mark.parametrize("around", AROUND)
 def test_what_looks_sensitive_goes(secret, around):
     clean = redact(around.format(secret))
@@ -142,7 +143,7 @@ def deepest(value):
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
 def test_no_road_into_the_log_carries_a_secret(root, log_format, secret):
     stream = io.StringIO()
     logging_to(stream, log_format)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from taaxdog_datamig.engine.reports import RunOptions, RunReport
+from taaxdog_datamig.engine.reports import RunReport
 from taaxdog_datamig_cli.session import Session
 
 
@@ -21,4 +21,4 @@ async def resume(run: str, /, *, session: Annotated[Session, Parameter(parse=Fal
     async with session.runner(reporter) as runner:
         session.if_interrupted = (f"interrupted; run {run} is paused", f"Go on with: datamig resume {run}")
         with session.working_on(f"resume {run}", reporter):
-            return await runner.resume(run, RunOptions())
+            return await runner.resume(run)

@@ -1,0 +1,89 @@
+"""Ends a run on a table that the application never stops writing to.
+
+Each closing sweep finds the rows written while it looked. When few are left and looking is quick, the last
+look is taken under a lock that lets readers through and makes writers wait: what it finds is changed in the
+same transaction, so that at its commit nothing is pending. All of it stays within a chunk's time.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from taaxdog_datamig.engine.reader import judge
+from taaxdog_datamig.engine.writer import ChunkWriter
+from taaxdog_datamig.events import Waiting
+from taaxdog_datamig.ledger import outside_quarantine
+from taaxdog_datamig.pg.retry import Fault, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.engine.writer import Rows
+    from taaxdog_datamig.planning import Window
+
+#: Rows that may be changed under the lock.
+FENCED_ROWS = 2000
+#: Sweep number under which the chunks of all fences are recorded: after any other.
+_SWEEP = 1_000_000
+#: Blocks a heap can have, so that a TID range covers it whole.
+_BLOCKS = 2**32 - 1
+
+
+async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> bool:
+    """Change the last rows under a lock.
+
+    Args:
+        job: the run.
+        left: windows with pending rows, each with its target's number.
+        rows: how many rows were found pending.
+
+    Returns:
+        Whether nothing is pending any more. False when it would take too long, or somebody holds a lock
+        on the table: then another sweep is due.
+    """
+    if rows > FENCED_ROWS:
+        return False
+    heaps = dict.fromkeys((target, window.relation) for target, window in left)
+    return all([await _fence_heap(job, target, relation) for target, relation in heaps])
+
+
+async def _fence_heap(job: Job, number: int, relation: str) -> bool:
+    target, limit = job.targets[number], job.db.settings.chunk_seconds
+    free = outside_quarantine(target.shape, job.ledger.schema, "$4", "$5")
+    query = target.shape.at(relation).window_sql(f"({target.pending}) AND {free}")
+    arguments = ((0, 0), (_BLOCKS, 0), FENCED_ROWS + 1, job.run_id, relation)
+    complete = False
+
+    async def look(connection: PoolConnectionProxy[Any]) -> list[asyncpg.Record]:
+        return await connection.fetch(query, *arguments)
+
+    async def read(connection: PoolConnectionProxy[Any]) -> Rows:
+        nonlocal complete
+        await connection.execute(
+            f"LOCK TABLE ONLY {relation} IN SHARE ROW EXCLUSIVE MODE;"
+            f"SET LOCAL statement_timeout = '{limit * 1000:.0f}ms'"
+        )
+        records = await look(connection)
+        complete = len(records) <= FENCED_ROWS
+        batch = judge(target, records[:FENCED_ROWS])
+        return batch.items, batch.refusals
+
+    async with job.connect() as connection:
+        began = time.monotonic()
+        await look(connection)
+    if time.monotonic() - began > limit / 2:
+        return False
+    try:
+        await ChunkWriter(job=job, target=number, sweep=_SWEEP).write_at_once(relation, read)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        if classify(error) is Fault.FATAL:
+            raise
+        job.events.emit(Waiting(reason="the application holds locks on the table", seconds=0))
+        return False
+    return complete

@@ -1,0 +1,40 @@
+"""`demo`: everything, on its own server, for somebody who has nothing."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tempfile
+from pathlib import Path
+
+from calling import Datamig
+
+
+def test_the_demo_shows_every_step_and_leaves_nothing_behind(datamig: Datamig, tmp_path: Path) -> None:
+    answer = datamig("demo", "--users", "100")
+    assert answer.returncode == 0, answer.stderr
+    places = [
+        answer.stdout.index(title)
+        for title in ("Load", "Plan:", "Dry run:", "Run:", "before and after", "History")
+    ]
+    assert places == sorted(places)
+    assert "••••••••• (9 characters)" in answer.stdout
+    assert "encrypted:v1:k" in answer.stdout
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_kept_demo_can_be_reached_again(datamig: Datamig) -> None:
+    """A path with a space in it, and a key that its owner alone may read."""
+    with tempfile.TemporaryDirectory(prefix="datamig demo ", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        kept = str(Path(folder, "kept data"))
+        answer = datamig("demo", "--users", "100", "--keep", kept, "--json")
+        assert answer.returncode == 0, answer.stdout
+        document = json.loads(answer.stdout)
+        assert document["schema"] == "datamig/demo/1"
+        key_file = Path(document["key_file"])
+        assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+        history = datamig("history", "--json", "--database", document["database"])
+        [run] = json.loads(history.stdout)["runs"]
+        assert run["run_id"] == document["run"]["run_id"]
+        assert datamig("demo", "--keep", kept).returncode == 2

@@ -1,0 +1,291 @@
+"""Answers: as pages, as JSON documents, as exit codes. Fed with reports made by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+
+from taaxdog_datamig import errors
+from taaxdog_datamig.engine.reports import (
+    MigrationState,
+    Plan,
+    QuarantineRecord,
+    RollbackReport,
+    RunRecord,
+    RunReport,
+    TablePlan,
+)
+from taaxdog_datamig_cli import answers, exits, page, render, shapes
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+REPORT = RunReport(
+    run_id="5b1c",
+    migration="encrypt-user-data",
+    version="1.0.0",
+    status="succeeded",
+    dry_run=False,
+    started_at=NOON,
+    finished_at=NOON.replace(minute=2),
+    estimated_rows=1_000,
+    changed_rows=1_234_567,
+    rows_per_second=10_288.1,
+    hot_ratio=0.81,
+    wal_bytes=2_500_000,
+    proof={"pending": 0, "read_back": 1_114},
+    warnings=("look at this",),
+)
+PLAN = Plan(
+    migration="encrypt-user-data",
+    version="1.0.0",
+    description="Seals",
+    applicable=True,
+    tables=(
+        TablePlan(
+            table="users",
+            relation='"users"',
+            columns=("tfn",),
+            pending_rows=1_880,
+            estimate="counted",
+            total_rows=2_000,
+            heap_bytes=795_000,
+            windows=1,
+            ddl=("ALTER TABLE x",),
+        ),
+    ),
+    seconds=(0.1, 90),
+)
+ROLLBACK = RollbackReport(
+    run_id="5b1c",
+    migration="encrypt-user-data",
+    dry_run=False,
+    restored_rows=10,
+    conflicts=12,
+    conflict_keys={"users": [f"u{number}" for number in range(12)]},
+    chunks=1,
+    seconds=1.5,
+)
+RECORD = RunRecord(
+    run_id="5b1c",
+    migration="encrypt-user-data",
+    version="1.0.0",
+    status="running",
+    started_at=NOON,
+    completed_at=None,
+    affected_rows=5,
+    estimated_rows=10,
+    quarantined_rows=0,
+    error=None,
+    rollback="datamig.before_images",
+    actor={"role": "app"},
+    owner="host:77",
+    alive=False,
+    waiting="replica lag",
+)
+STATE = MigrationState(
+    name="encrypt-user-data",
+    category="core",
+    version="1.0.0",
+    description="Seals",
+    pending=None,
+    applicable=False,
+    reason="no table users",
+)
+REFUSED = QuarantineRecord(table="users", key=("u1",), code="malformed", reason="not a token", at=NOON)
+
+
+@attrs.frozen
+class Found:
+    """As `doctor` finds it."""
+
+    name: str
+    status: str
+    detail: str
+    todo: str
+
+
+PROBLEM = answers.Diagnosis([Found("key", "problem", "none is set", "datamig keys generate")], healthy=False)
+
+EVERY_ANSWER = [
+    REPORT,
+    answers.RunReports([REPORT, REPORT]),
+    PLAN,
+    answers.Plans([PLAN]),
+    ROLLBACK,
+    RECORD,
+    answers.Migrations([STATE]),
+    answers.Status([RECORD]),
+    answers.History([RECORD]),
+    answers.Quarantine("5b1c", [REFUSED]),
+    PROBLEM,
+    answers.Sample(users=5, seed=1, rows={"users": 5}, faults={}, sensitive={}, seconds=0.5),
+    answers.NewKey("ab" * 32, None),
+    answers.Demo(
+        users=5,
+        plan=PLAN,
+        dry_run=REPORT,
+        run=REPORT,
+        row=[answers.Cell("users.tfn", "•", "encrypted:v1:k1:")],
+        history=[RECORD],
+        database=None,
+        key_file=None,
+    ),
+]
+
+
+def plain(answer: object) -> str:
+    stream = io.StringIO()
+    page.write_plain(render.page(answer), stream)
+    return stream.getvalue()
+
+
+def test_every_answer_has_a_shape_and_is_tried_here() -> None:
+    assert {type(answer) for answer in EVERY_ANSWER} == set(shapes.SCHEMAS)
+    assert len(set(shapes.SCHEMAS.values())) == len(shapes.SCHEMAS)
+
+
+@pytest.mark.parametrize("answer", EVERY_ANSWER, ids=lambda answer: type(answer).__name__)
+def test_every_answer_is_a_page_and_a_document(answer: object) -> None:
+    text = plain(answer)
+    assert text.strip()
+    assert "\x1b" not in text
+    document = json.loads(shapes.encode(shapes.document(answer)))
+    assert document["schema"] == shapes.SCHEMAS[type(answer)]
+
+
+def test_a_terminal_gets_a_page_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    for answer in EVERY_ANSWER:
+        stream = io.StringIO()
+        page.write_rich(render.page(answer), stream)
+        assert stream.getvalue().strip()
+
+
+def test_a_run_report_is_a_flat_document() -> None:
+    document = json.loads(shapes.encode(shapes.document(REPORT)))
+    assert document["started_at"] == "2026-03-01T12:00:00+00:00"
+    assert document["changed_rows"] == 1_234_567
+    assert document["proof"] == {"pending": 0, "read_back": 1_114}
+    assert document["backup_id"] is None
+
+
+def test_a_plan_tells_its_pending_rows() -> None:
+    assert shapes.document(PLAN)["pending_rows"] == 1_880
+
+
+def test_a_run_is_summed_up_for_people() -> None:
+    text = plain(REPORT)
+    assert text.startswith("encrypt-user-data 1.0.0: done\n")
+    for fact in (
+        "1,234,567",
+        "2 min 00 s (10,288 rows/s)",
+        "81%",
+        "2.5 MB",
+        "1,114",
+        "warning: look at this",
+    ):
+        assert fact in text
+
+
+def test_a_dry_run_says_that_nothing_was_changed() -> None:
+    text = plain(attrs.evolve(REPORT, run_id=None, dry_run=True))
+    assert "dry run, nothing was changed" in text
+    assert "rows that would change" in text
+
+
+def test_a_pipe_never_wraps_lines() -> None:
+    long = answers.History([attrs.evolve(RECORD, error="e" * 300)])
+    assert "e" * 300 in plain(long)
+
+
+def test_conflicts_are_listed_by_key_up_to_ten() -> None:
+    text = plain(ROLLBACK)
+    assert "users: u0, u1" in text
+    assert "u9 and 2 more" in text
+
+
+def test_a_run_nobody_works_on_says_how_to_go_on() -> None:
+    text = plain(answers.Status([RECORD]))
+    assert "host:77 (gone; `run` or `resume` goes on)" in text
+    assert "replica lag" in text
+
+
+def test_a_migration_that_does_not_apply_says_why() -> None:
+    assert "no table users" in plain(answers.Migrations([STATE]))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.SettingsError("x"), 2),
+        (errors.UnknownName("x"), 2),
+        (errors.KeyFormatError("x"), 2),
+        (errors.KeyMissing("x"), 4),
+        (errors.KeyWrong("x"), 4),
+        (errors.LeaseHeld("x"), 4),
+        (errors.PlanDrift("x"), 4),
+        (errors.PreflightFailed("x"), 4),
+        (errors.QuarantineExceeded("x"), 1),
+        (errors.ProofFailed("x"), 1),
+        (errors.RunPaused("x"), 1),
+        (errors.RunCancelled("x"), 1),
+        (errors.LeaseLost("x"), 1),
+        (errors.DatabaseUnavailable("x"), 1),
+        (errors.ServerRefused("x"), 1),
+        (errors.TokenError("x"), 1),
+        (errors.EmbeddedError("x"), 1),
+        (exits.Declined("x"), 1),
+        (exits.Interrupted("x"), 130),
+        (RuntimeError("x"), 1),
+    ],
+)
+def test_exit_codes_of_errors(error: Exception, code: int) -> None:
+    assert exits.of_error(error) == code
+    assert code in exits.MEANINGS
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (REPORT, 0),
+        (attrs.evolve(REPORT, conflicts=3), 0),  # rows read again are no leftovers
+        (attrs.evolve(REPORT, status="already_run"), 0),
+        (attrs.evolve(REPORT, status="nothing_to_do"), 0),
+        (attrs.evolve(REPORT, status="failed"), 1),
+        (attrs.evolve(REPORT, quarantined_rows=1), 5),
+        (answers.RunReports([REPORT, attrs.evolve(REPORT, quarantined_rows=1)]), 5),
+        (ROLLBACK, 5),
+        (attrs.evolve(ROLLBACK, conflicts=0), 0),
+        (PROBLEM, 1),
+        (PLAN, 0),
+    ],
+)
+def test_exit_codes_of_answers(answer: object, code: int) -> None:
+    assert exits.of_answer(answer) == code
+
+
+def test_an_error_document_carries_the_report_and_what_had_finished() -> None:
+    error = errors.QuarantineExceeded("3 rows were refused", "Look at them")
+    error.report = attrs.evolve(REPORT, status="rolled_back")  # type: ignore[attr-defined]
+    document = json.loads(shapes.encode(shapes.error_document(error, finished=[REPORT])))
+    assert document["error"] == {
+        "type": "QuarantineExceeded",
+        "what": "3 rows were refused",
+        "todo": "Look at them",
+    }
+    assert document["report"]["status"] == "rolled_back"
+    assert [report["run_id"] for report in document["finished"]] == ["5b1c"]
+
+
+def test_an_unexpected_error_keeps_its_words_to_itself() -> None:
+    """Its message may hold anything, a row's values too."""
+    document = shapes.error_document(ValueError("invalid input: 'secret'"))
+    assert "secret" not in json.dumps(document)
+
+
+def test_a_new_key_is_not_in_its_repr() -> None:
+    assert "ab" * 32 not in repr(answers.NewKey("ab" * 32, None))

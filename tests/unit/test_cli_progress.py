@@ -1,0 +1,117 @@
+"""Progress: what a heartbeat says and when, and that a reader who leaves does no harm."""
+
+from __future__ import annotations
+
+import io
+
+import attrs
+import pytest
+
+from taaxdog_datamig.events import ChunkDone, StepStarted, SweepStarted, TableStarted, Waiting, Warned
+from taaxdog_datamig_cli.progress import HEARTBEAT, Heartbeat, Live, loading
+
+
+@attrs.define
+class Clock:
+    """Time as the test wants it."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def chunk(changed: int, *, quarantined: int = 0, table: str = "users") -> ChunkDone:
+    return ChunkDone(
+        table=table,
+        changed=changed,
+        skipped=0,
+        quarantined=quarantined,
+        conflicts=0,
+        seconds=0.5,
+        next_size=10,
+    )
+
+
+def test_a_heartbeat_comes_every_few_seconds_and_tells_rate_and_time_left() -> None:
+    clock, stream = Clock(), io.StringIO()
+    beat = Heartbeat(stream, clock)
+    beat.start("encrypt-user-data")
+    beat(TableStarted(table="users", rows=200_000))
+    clock.now += HEARTBEAT / 2
+    beat(chunk(10_000))
+    assert stream.getvalue() == ""
+    clock.now += HEARTBEAT / 2
+    beat(chunk(10_000, quarantined=2))
+    assert stream.getvalue() == (
+        "encrypt-user-data: users 20,002 of 200,000 rows (10%), 2 quarantined, 4,000 rows/s,"
+        " about 45 s left\n"
+    )
+
+
+def test_steps_sweeps_and_warnings_are_told_at_once() -> None:
+    stream = io.StringIO()
+    beat = Heartbeat(stream, Clock())
+    beat.start("x")
+    beat(StepStarted(step="prove"))
+    beat(SweepStarted(table="users", sweep=2, rows=1_500))
+    beat(Warned(message="look"))
+    assert stream.getvalue() == "x: prove\nx: users: sweep 2 over 1,500 rows\nx: warning: look\n"
+
+
+def test_a_reason_for_waiting_is_told_once() -> None:
+    stream = io.StringIO()
+    beat = Heartbeat(stream, Clock())
+    beat.start("x")
+    for _ in range(3):
+        beat(Waiting(reason="replica lag", seconds=1))
+    assert stream.getvalue() == "x: waits: replica lag\n"
+    beat(chunk(1))
+    beat(Waiting(reason="replica lag", seconds=1))
+    assert stream.getvalue().count("replica lag") == 2
+
+
+def test_a_reader_that_left_does_not_stop_the_run() -> None:
+    stream = io.StringIO()
+    beat = Heartbeat(stream, Clock())
+    beat.start("x")
+    stream.close()
+    beat(StepStarted(step="prove"))
+    beat(StepStarted(step="record"))
+
+
+def test_the_live_display_takes_every_event(capsys: pytest.CaptureFixture[str]) -> None:
+    live = Live(Clock())
+    live(StepStarted(step="ignored before the start"))
+    live.start("x")
+    live(StepStarted(step="plan"))
+    live(TableStarted(table="users", rows=10))
+    live(chunk(5))
+    live(Waiting(reason="replica lag", seconds=1))
+    live(SweepStarted(table="users", sweep=2, rows=5))
+    live(Warned(message="look [here]"))
+    live.stop()
+    live.stop()
+    out, err = capsys.readouterr()
+    assert out == ""  # stdout belongs to the answer
+    assert "look [here]" in err
+
+
+def test_loading_tables_side_by_side_is_one_progress() -> None:
+    events: list[object] = []
+
+    class Recorder:
+        def start(self, title: str) -> None: ...
+        def stop(self) -> None: ...
+        def __call__(self, event: object) -> None:
+            events.append(event)
+
+    tell = loading(Recorder(), {"users": 10, "accounts": 20})
+    tell("users", 5, 10)
+    tell("accounts", 20, 20)
+    tell("users", 10, 10)
+    tell("indexes", 1, 2)
+    tell("indexes", 2, 2)
+    assert events[0] == TableStarted(table="all tables", rows=30)
+    assert sum(event.changed for event in events if isinstance(event, ChunkDone)) == 30
+    assert events.count(StepStarted(step="indexes")) == 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import attrs
 
 from taaxdog_datamig.events import ChunkDone, Event, StepStarted, SweepStarted, TableStarted, Waiting, Warned
-from taaxdog_datamig_cli.render import count, duration
+from taaxdog_datamig_cli.units import count, duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

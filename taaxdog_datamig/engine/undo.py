@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import asyncpg
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import BlobSealer
@@ -23,8 +25,6 @@ from taaxdog_datamig.throttle import ChunkSize
 if TYPE_CHECKING:
     import uuid
 
-    import asyncpg
-
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.start import Started
     from taaxdog_datamig.events import EventBus
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Keys listed in a report; the ledger has them all.
 LISTED = 10_000
+#: Longest time spent on giving a lease back, seconds.
+_LETTING_GO = 3.0
 
 
 async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) -> None:
@@ -60,8 +62,25 @@ async def settle_failure(started: Started, error: Exception) -> None:
     async with job.db.acquire() as connection, connection.transaction():
         await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
         await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
-    async with held(job):
-        await _roll_back(job, started.ddl, reason)
+    try:
+        async with held(job):
+            await _roll_back(job, started.ddl, reason)
+    except BaseException:
+        await let_go(job)
+        raise
+
+
+async def let_go(job: Job) -> None:
+    """Give the lease back where the server lets us: in a process that lives on, nobody need wait for its end.
+
+    Shielded and short: it is called on the way out.
+    """
+    with (
+        anyio.move_on_after(_LETTING_GO, shield=True),
+        contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError),
+    ):
+        async with job.db.acquire() as connection:
+            await job.ledger.runs.release(connection, job.run_id, job.epoch)
 
 
 async def undo(
@@ -118,10 +137,8 @@ async def undo(
         try:
             async with held(job):
                 done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"])
-        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
-            with anyio.move_on_after(10, shield=True):
-                async with db.acquire() as connection:
-                    await ledger.runs.release(connection, job.run_id, job.epoch)
+        except BaseException:
+            await let_go(job)
             raise
     return await _report(db, ledger, record, done, time.monotonic() - began, dry_run=dry_run)
 

@@ -147,9 +147,10 @@ class Session:
     async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:
         """A runner on a connected database, whose events go to `reporter`."""
         from taaxdog_datamig import Runner
-        from taaxdog_datamig.events import EventBus
+        from taaxdog_datamig.events import EventBus, log
 
         bus = EventBus()
+        bus.subscribe(log)
         if reporter is not None:
             bus.subscribe(reporter)
         async with self.database() as (database, settings):

@@ -85,7 +85,7 @@ class Meter:
         of = f" of {count(expected)} rows ({min(done / expected, 1):.0%})" if expected else " rows"
         parts = [f"{self.table} {count(done)}{of}"]
         if len(self.expected) > 1:
-            parts.append(f"all tables {count(self.rows_done)} of {count(self.rows_expected)}")
+            parts.append(f"in all {self.rows_done / max(self.rows_expected, 1):.0%}")
         if self.quarantined:
             parts.append(f"{count(self.quarantined)} quarantined")
         if rate := self.rate:
@@ -166,7 +166,6 @@ class Live:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
-        self._warned: set[str] = set()
 
     def start(self, title: str) -> None:
         """Open the display."""
@@ -177,8 +176,7 @@ class Live:
         self._meter = Meter(clock=self._meter.clock)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True, highlight=False),
             refresh_per_second=4,
@@ -207,9 +205,8 @@ class Live:
                 self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
             case Waiting(reason=reason):
                 self._update(note=f"waits: {reason}")
-            case Warned(message=message) if message not in self._warned:
-                self._warned.add(message)
-                self._progress.console.print(f"warning: {message}", style="yellow", markup=False)
+            case Warned(message=message):  # the answer has it, too
+                self._update(note=f"warning: {message}")
             case ChunkDone():
                 self._meter.add(event)
                 total = self._meter.rows_expected or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -150,10 +151,11 @@ class Session:
         from taaxdog_datamig.events import EventBus, log
 
         bus = EventBus()
-        bus.subscribe(log)
         if reporter is not None:
             bus.subscribe(reporter)
         async with self.database() as (database, settings):
+            if logging.getLogger().isEnabledFor(logging.INFO):  # else a warning would be told twice
+                bus.subscribe(log)
             yield Runner(database, settings, events=bus)
 
     def reporter(self) -> Reporter:

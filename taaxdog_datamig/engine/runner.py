@@ -39,6 +39,7 @@ from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_versio
 from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
@@ -361,7 +362,7 @@ class Runner:
     async def _record(self, started: Started, report: RunReport) -> None:
         """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
         job = started.job
-        async with job.connect() as connection, connection.transaction():
+        async with job.connect() as connection, transaction(connection):
             if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
                 raise LeaseLost(f"run {job.run_id} was taken over by another process")
             await job.ledger.runs.finish(

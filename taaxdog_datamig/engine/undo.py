@@ -18,6 +18,7 @@ from taaxdog_datamig.engine.rollback import Restored, restore_chunks, restore_de
 from taaxdog_datamig.engine.start import await_session_end, open_data_key, refuse_alive, stored_targets
 from taaxdog_datamig.errors import DatamigError, LeaseHeld, RefusedError
 from taaxdog_datamig.ledger import Ledger, actor
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
         reason: kept in the history.
         unless_untouched: mark it failed instead, when it has changed nothing.
     """
-    async with job.db.acquire() as connection, connection.transaction():
+    async with job.db.acquire() as connection, transaction(connection):
         status = "paused"
         if unless_untouched:
             (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
@@ -57,7 +58,7 @@ async def settle_failure(started: Started, error: Exception) -> None:
     """Roll a failed run back, and keep its error. When even that fails, the rollback can be continued."""
     job = started.job
     reason = str(error) if isinstance(error, DatamigError) else f"unexpected {type(error).__name__}"
-    async with job.db.acquire() as connection, connection.transaction():
+    async with job.db.acquire() as connection, transaction(connection):
         await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
         await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
     async with held(job):
@@ -84,7 +85,7 @@ async def undo(
     shapes, ddl = stored_targets(record)
     epoch = 0
     if not dry_run:
-        async with db.acquire() as connection, connection.transaction():
+        async with db.acquire() as connection, transaction(connection):
             await connection.execute("SET LOCAL lock_timeout = '10s'")
             await ledger.runs.lock(connection)
             (again,) = await ledger.runs.find(connection, run_id=record["id"])
@@ -150,7 +151,7 @@ async def _roll_back(job: Job, ddl: tuple[Any, ...], error: str | None) -> Resto
             (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
         if record["ddl_done"]:
             await restore_definitions(job, ddl, done)
-    async with job.db.acquire() as connection, connection.transaction():
+    async with job.db.acquire() as connection, transaction(connection):
         (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
         await job.ledger.runs.set_affected(connection, job.run_id, record["changed"] - record["restored"])
         await job.ledger.runs.set_status(connection, job.run_id, "rolled_back", error)

@@ -15,6 +15,7 @@ import asyncpg
 from taaxdog_datamig.errors import DatabaseUnavailable, DatamigError, PreflightFailed, ServerRefused
 from taaxdog_datamig.events import EventBus, Waiting
 from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused, sqlstate
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -65,7 +66,7 @@ async def alter(
     delays = Backoff(first=0.2, cap=5.0).delays()
     while True:
         try:
-            async with connection.transaction():
+            async with transaction(connection):
                 await connection.execute(f"SET LOCAL lock_timeout = '{settings.lock_timeout * 1000:.0f}ms'")
                 for statement in statements:
                     await connection.execute(statement)

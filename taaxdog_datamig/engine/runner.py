@@ -39,6 +39,7 @@ from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_versio
 from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
+from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
@@ -101,6 +102,7 @@ class Runner:
             )
         return states
 
+    @server_errors("planning")
     async def plan(self, name: str) -> Plan:
         """What a run would do. Changes nothing.
 
@@ -115,6 +117,7 @@ class Runner:
             return _not_applicable(migration, answer)
         return await make_plan(self.db, migration, targets)
 
+    @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
 
@@ -174,6 +177,7 @@ class Runner:
         started = await start(proposal)
         return await self._guarded(started, plan, started_at)
 
+    @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
         """Undo a run from its before-images.
 
@@ -209,18 +213,22 @@ class Runner:
             )
         return await self.run(record["migration"], options or RunOptions(**orjson.loads(record["options"])))
 
+    @server_errors("reading the ledger")
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
         return await control.status(self.db, ref)
 
+    @server_errors("reading the ledger")
     async def history(self, limit: int = 20, *, failed: bool = False) -> list[RunRecord]:
         """Runs, newest first; with `failed` those that failed or were rolled back."""
         return await control.history(self.db, limit, failed=failed)
 
+    @server_errors("pausing the run")
     async def pause(self, ref: str) -> RunRecord:
         """Ask the process that works on a run to stop between two chunks."""
         return await control.request(self.db, ref, "pause")
 
+    @server_errors("cancelling the run")
     async def cancel(self, ref: str) -> RunRecord:
         """Ask the process that works on a run to stop and roll it back; without one, do so here."""
         record = await control.request(self.db, ref, "cancel")
@@ -229,6 +237,7 @@ class Runner:
             (record,) = await control.status(self.db, record.run_id)
         return record
 
+    @server_errors("reading the ledger")
     async def quarantine(self, ref: str, limit: int = 1000) -> list[QuarantineRecord]:
         """Rows that a run refused."""
         return await control.quarantine(self.db, ref, limit)
@@ -302,7 +311,7 @@ class Runner:
         """Work under the lease, and leave the run in a state that says what happened."""
         job = started.job
         try:
-            async with held(job):
+            async with server_errors(f"running {plan.migration}"), held(job):
                 report = await self._work(started, plan, started_at)
         except (LeaseLost, DatabaseUnavailable):
             raise  # not ours to write any more, or no way to

@@ -26,10 +26,11 @@ CHUNKS = 40
 ROWS = 50
 
 
-async def prove(job: Job, skipped: int) -> dict[str, Any]:
+async def prove(connection: PoolConnectionProxy[Any], job: Job, skipped: int) -> dict[str, Any]:
     """Read a sample back, and compare it with the before-images.
 
     Args:
+        connection: any.
         job: the run, executed.
         skipped: rows the predicate finds and the migration says need nothing.
 
@@ -42,24 +43,23 @@ async def prove(job: Job, skipped: int) -> dict[str, Any]:
     failpoints.hit("before-proof")
     sampled = changed_since = 0
     chooser = random.Random(job.run_id.int)  # noqa: S311 - which rows are looked at is no secret
-    async with job.connect() as connection:
-        for record in await job.ledger.work.sample(connection, job.run_id, CHUNKS):
-            target = job.targets[record["target"]]
-            shape = job.shapes[record["target"]].at(record["relation"])
-            image = Image.open(record["image"], job.sealer, context_of(job.run_id, record["target"]))
-            positions = sorted(chooser.sample(range(len(image.keys)), min(ROWS, len(image.keys))))
-            now = await current(connection, shape, [image.keys[i] for i in positions])
-            before = await _rows(connection, shape, [(image.keys[i], image.old[i]) for i in positions])
-            for ord_, (position, row) in enumerate(zip(positions, before, strict=True)):
-                if ord_ not in now or digests(now[ord_], job.data_key) != image.new[position]:
-                    changed_since += 1
-                elif not means_the_same(target, row, now[ord_], image.old[position]):
-                    raise ProofFailed(
-                        f"{shape.table} row {', '.join(row.key)} does not read back as what it was",
-                        "This is a fault in the migration or under it: keep the ledger, and report it",
-                    )
-                else:
-                    sampled += 1
+    for record in await job.ledger.work.sample(connection, job.run_id, CHUNKS):
+        target = job.targets[record["target"]]
+        shape = job.shapes[record["target"]].at(record["relation"])
+        image = Image.open(record["image"], job.sealer, context_of(job.run_id, record["target"]))
+        positions = sorted(chooser.sample(range(len(image.keys)), min(ROWS, len(image.keys))))
+        now = await current(connection, shape, [image.keys[i] for i in positions])
+        before = await _rows(connection, shape, [(image.keys[i], image.old[i]) for i in positions])
+        for ord_, (position, row) in enumerate(zip(positions, before, strict=True)):
+            if ord_ not in now or digests(now[ord_], job.data_key) != image.new[position]:
+                changed_since += 1
+            elif not means_the_same(target, row, now[ord_], image.old[position]):
+                raise ProofFailed(
+                    f"{shape.table} row {', '.join(row.key)} does not read back as what it was",
+                    "This is a fault in the migration or under it: keep the ledger, and report it",
+                )
+            else:
+                sampled += 1
     failpoints.hit("after-proof")
     return {"pending": 0, "need_nothing": skipped, "read_back": sampled, "changed_since": changed_since}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import random
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import attrs
 
-from taaxdog_datamig.errors import ServerRefused
+from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,23 @@ def refused(error: BaseException, doing: str) -> ServerRefused:
     state = sqlstate(error)
     what, todo = _REFUSALS.get(state, (f"the server answered {type(error).__name__}", ""))
     return ServerRefused(f"{doing}: {what} ({state})", todo)
+
+
+def lost(error: BaseException, doing: str) -> DatabaseUnavailable:
+    """An error for a person out of a lost connection."""
+    return DatabaseUnavailable(
+        f"{doing}: the connection to the server was lost ({sqlstate(error)})",
+        "When it is back, start the same again: it goes on where it stopped",
+    )
+
+
+@contextlib.contextmanager
+def told(doing: str) -> Iterator[None]:
+    """Turn the driver's errors that nothing else has dealt with into errors for a person."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, TimeoutError) as error:
+        raise (lost if classify(error) is Fault.GONE else refused)(error, doing) from None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,15 +1,17 @@
 """What a migration is: a declaration of which rows to change and how. The engine does the rest.
 
-class UppercaseState(ColumnMigration):
-name = "uppercase-state"
-version = "1.0.0"
-description = "Spell states in capitals."
-table = "users"
-columns = ("state",)
-pending = "state <> upper(state)"
+    class UppercaseState(ColumnMigration):
+        name = "uppercase-state"
+        version = "1.0.0"
+        description = "Spell states in capitals."
+        table = "users"
+        columns = ("state",)
+        pending = "state <> upper(state)"
 
-def transform(self, row: Row) -> Outcome:
-return Changes(state=row["state"].upper())
+        def transform(self, row: Row) -> Outcome:
+            return Changes(state=row["state"].upper())
+
+Put the class in a module that `migrations = [...]` in datamig.toml names, or behind an entry point.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import abc
 import difflib
 import importlib
 import inspect
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -164,13 +167,16 @@ class ColumnMigration(Migration):
             table = await self.context.profile.table(connection, self.table)
         if table is None:
             raise NotApplicable(f"there is no table {self.table}")
+        columns = {name: existing(table, name) for name in self.columns}
+        sensitive = {column.name for column in table.sensitive.values()}
         return [
             Target(
                 table=table,
-                shape=shape_of(table, {name: existing(table, name) for name in self.columns}),
+                shape=shape_of(table, columns),
                 pending=self.pending,
                 transform=self.transform,
-                sensitive=any(name in table.sensitive for name in self.columns),
+                # By physical names: a column is as sensitive under that as under its logical one.
+                sensitive=any(column.name in sensitive for column in columns.values()),
             )
         ]
 
@@ -227,18 +233,21 @@ class Registry:
         """Built-in migrations, those of installed packages (entry points) and those of `modules`.
 
         Raises:
-            SettingsError: a module does not import, or two migrations have one name.
+            SettingsError: something does not import or is no migration, one has no name, or two have the
+                same.
         """
         found: dict[str, type[Migration]] = {}
         classes: list[type[Migration]] = [*builtin]
         for point in entry_points(group=ENTRY_POINTS):
-            classes += _classes(point.load())
+            classes += _classes(_loaded(point.value, point.load), point.value)
         for module in modules:
-            try:
-                classes += _classes(importlib.import_module(module))
-            except ImportError as error:
-                raise SettingsError(f"cannot import migrations from {module}: {error}") from error
+            classes += _classes(_loaded(module, partial(importlib.import_module, module)), module)
         for migration in classes:
+            if not isinstance(getattr(migration, "name", None), str):
+                raise SettingsError(
+                    f"migration {migration.__module__}.{migration.__qualname__} has no name",
+                    'Give the class a line such as name = "uppercase-state"',
+                )
             if found.setdefault(migration.name, migration) is not migration:
                 raise SettingsError(f"two migrations are called {migration.name}", "Rename one of them")
         return cls(found)
@@ -258,31 +267,54 @@ class Registry:
         )
 
     def order(self, names: Iterable[str]) -> list[str]:
-        """Each of `names` once, after those of the others that it must follow."""
-        wanted = list(dict.fromkeys(names))
-        ordered: list[str] = []
+        """Each of `names` once, after those of the others that it must follow.
 
-        def place(name: str) -> None:
-            if name not in ordered:
+        Also where the way from one to the other leads over migrations that are not among them.
+
+        Raises:
+            UnknownName: there is no such migration.
+            SettingsError: migrations must follow each other in a circle.
+        """
+        wanted = list(dict.fromkeys(names))
+        placed: list[str] = []
+
+        def place(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                circle = " after ".join((*path[path.index(name) :], name))
+                raise SettingsError(f"no order of migrations is possible: {circle}", "Correct their `after`")
+            if name not in placed:
                 for other in self.get(name).after:
-                    if other in wanted:
-                        place(other)
-                ordered.append(name)
+                    if other in self.migrations:
+                        place(other, (*path, name))
+                placed.append(name)
 
         for name in wanted:
-            place(name)
-        return ordered
+            place(name, ())
+        return [name for name in placed if name in wanted]
 
 
-def _classes(loaded: Any) -> list[type[Migration]]:
-    """The migrations of a module, or the one class that an entry point names."""
-    if inspect.isclass(loaded) and issubclass(loaded, Migration):
-        return [loaded]
+def _loaded(source: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except Exception as error:  # whatever a module of somebody else's does when it is imported
+        raise SettingsError(
+            f"cannot import migrations from {source}: "
+            + (str(error) if isinstance(error, ImportError | AttributeError) else type(error).__name__)
+        ) from error
+
+
+def _classes(loaded: Any, source: str) -> list[type[Migration]]:
+    """The migrations of a module or package, or the one class that an entry point names."""
+    if not inspect.ismodule(loaded):
+        if inspect.isclass(loaded) and issubclass(loaded, Migration) and not inspect.isabstract(loaded):
+            return [loaded]
+        raise SettingsError(f"{source} is no migration", "Name a concrete subclass of Migration, or a module")
     return [
         value
         for value in vars(loaded).values()
         if inspect.isclass(value)
         and issubclass(value, Migration)
-        and value.__module__ == loaded.__name__
+        # Not what the module has only imported from elsewhere; a package may gather its modules' classes.
+        and f"{value.__module__}.".startswith(f"{loaded.__name__}.")
         and not inspect.isabstract(value)
     ]

@@ -6,10 +6,11 @@ shown by `repr`. A file named by a `*_FILE` variable must not be readable or wri
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,38 @@ SECRETS = ("FIELD_ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEYS", "FIELD_ENCRYPTION_LE
 CONFIG_NAME = "datamig.toml"
 
 
-def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if value <= 0:
-        raise SettingsError(f"{attribute.name} is {value}", "It must be greater than zero")
+#: Longest time one chunk transaction may be aimed at, seconds (promise P9).
+LONGEST_CHUNK = 1.0
+
+
+def _seconds(most: float = math.inf) -> Callable[[object, attrs.Attribute[float], float], None]:
+    def check(_: object, attribute: attrs.Attribute[float], value: object) -> None:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and 0 < value < math.inf and value <= most):  # type: ignore[operator]
+            limit = "" if most == math.inf else f", {most:g} at the most"
+            raise SettingsError(
+                f"{attribute.name} is {value!r}", f"It must be a number of seconds above zero{limit}"
+            )
+
+    return check
+
+
+def _a(kind: type, words: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    """Refuse another type. The value is not quoted: it may be a secret in the wrong place."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise SettingsError(f"{attribute.name} is not {words}", f"It has type {type(value).__name__}")
+
+    return check
+
+
+def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) and name for name in value):
+        raise SettingsError(f"{attribute.name} is not a list of names", 'Write it as ["myapp.migrations"]')
+
+
+_TEXT = _a(str, "a text")
 
 
 @attrs.frozen(kw_only=True)
@@ -33,31 +63,31 @@ class Settings:
     """Everything that can be set, resolved once at the start."""
 
     #: postgresql:// URL, or `embedded:PATH` for the command line. Never guessed.
-    database_url: str | None = attrs.field(default=None, repr=False)
+    database_url: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: One master key: 64 hex digits or 44 base64 characters.
-    field_encryption_key: str | None = attrs.field(default=None, repr=False)
+    field_encryption_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: Several, `id:key` separated by commas or line ends; the first is primary.
-    field_encryption_keys: str | None = attrs.field(default=None, repr=False)
+    field_encryption_keys: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: The application's own key, where it differs: hex, base64 or a pass phrase. Only ever opens values.
-    field_encryption_legacy_key: str | None = attrs.field(default=None, repr=False)
-    backup_dir: Path = Path("backups")
-    log_level: str = "warning"
+    field_encryption_legacy_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
+    backup_dir: Path = attrs.field(default=Path("backups"), validator=_a(Path, "a path"))
+    log_level: str = attrs.field(default="warning", validator=_TEXT)
     #: Time one chunk transaction should take, seconds. Never above 1 (promise P9).
-    chunk_seconds: float = attrs.field(default=0.5, validator=[_positive, attrs.validators.le(1.0)])
+    chunk_seconds: float = attrs.field(default=0.5, validator=_seconds(LONGEST_CHUNK))
     #: How long a statement waits for a lock before it gives up and is tried again, seconds.
-    lock_timeout: float = attrs.field(default=0.3, validator=_positive)
+    lock_timeout: float = attrs.field(default=0.3, validator=_seconds())
     #: How long table definitions are tried to be changed in all, seconds.
-    ddl_patience: float = attrs.field(default=30.0, validator=_positive)
+    ddl_patience: float = attrs.field(default=30.0, validator=_seconds())
     #: How long the server may be away before a run gives up (it stays resumable), seconds.
-    outage_patience: float = attrs.field(default=60.0, validator=_positive)
+    outage_patience: float = attrs.field(default=60.0, validator=_seconds())
     #: How long a run's lease lasts without a sign of life, seconds.
-    lease_seconds: float = attrs.field(default=15.0, validator=_positive)
+    lease_seconds: float = attrs.field(default=15.0, validator=_seconds())
     #: Let a run take the meaning from a unique index on a sensitive column: sealed values all differ.
-    allow_unique_index_loss: bool = False
+    allow_unique_index_loss: bool = attrs.field(default=False, validator=_a(bool, "true or false"))
     #: Importable modules with custom migrations.
-    migrations: tuple[str, ...] = ()
+    migrations: tuple[str, ...] = attrs.field(default=(), validator=_names)
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.
-    profile: Mapping[str, Any] = attrs.field(factory=dict)
+    profile: Mapping[str, Any] = attrs.field(factory=dict, validator=_a(Mapping, "a table"))
 
     @classmethod
     def load(
@@ -86,37 +116,41 @@ class Settings:
             if (secret := _secret(environ, name)) is not None:
                 values[name.lower()] = secret
         values |= {name: value for name, value in arguments.items() if value is not None}
-        if "backup_dir" in values:
+        # TOML has lists and texts where we have tuples and paths; anything else is refused as it is.
+        if isinstance(values.get("backup_dir"), str):
             values["backup_dir"] = Path(values["backup_dir"])
-        if "migrations" in values:
+        if isinstance(values.get("migrations"), list):
             values["migrations"] = tuple(values["migrations"])
         known = {field.name for field in attrs.fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise SettingsError(f"unknown setting {unknown[0]!r}", f"Known are: {', '.join(sorted(known))}")
-        try:
-            return cls(**values)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"a setting does not fit: {error}") from None
+        return cls(**values)
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
     if config is not None:
-        return _read_toml(config)
+        return _without_secrets(config, _read_toml(config))
     if Path(CONFIG_NAME).is_file():
-        return _read_toml(Path(CONFIG_NAME))
+        return _without_secrets(Path(CONFIG_NAME), _read_toml(Path(CONFIG_NAME)))
     project = Path("pyproject.toml")
-    if project.is_file():
-        return dict(_read_toml(project).get("tool", {}).get("datamig", {}))
+    match _read_toml(project) if project.is_file() else {}:
+        case {"tool": {"datamig": dict(values)}}:
+            return _without_secrets(project, values)
+        case {"tool": {"datamig": _}}:
+            raise SettingsError(f"datamig is not a table in {project}", "Write settings under [tool.datamig]")
     return {}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+def _without_secrets(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     for name in SECRETS:
         if name.lower() in values:
             raise SettingsError(

@@ -43,7 +43,9 @@ class ChunkSize:
         if self.fixed or rows == 0:
             return
         if seconds > _ACCIDENT * self.target:
-            self._set(min(rows, self._rows) // 10)
+            # From the size that was too large: several chunks in flight meet the same stall, and each
+            # cutting down what the one before left would end at the bottom.
+            self._set(min(rows // 10, self._rows))
             return
         self._rates.append(seconds / rows)
         if len(self._rates) < _SETTLED:

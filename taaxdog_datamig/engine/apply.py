@@ -11,6 +11,7 @@ import attrs
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 from taaxdog_datamig.pg.retry import Backoff, Fault, classify, describe, refused, sqlstate
 from taaxdog_datamig.pg.rows import Shape, transposed
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -119,7 +120,7 @@ async def _bisect(
 ) -> None:
     """Halve until the rows the server refuses stand alone. Savepoints keep what succeeded."""
     try:
-        async with connection.transaction():
+        async with transaction(connection):
             await _update(connection, shape, items, positions, applied)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if classify(error) is not Fault.DATA:

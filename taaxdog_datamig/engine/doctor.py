@@ -92,8 +92,12 @@ async def _examine_database(db: Database) -> list[Finding]:
 
 
 async def _examine_ledger(db: Database) -> Finding:
+    keyring = _usable_keyring(db.settings)
     async with db.acquire() as connection:
-        version = await installed_version(connection)
+        try:
+            version = await installed_version(connection)
+        except DatamigError as error:
+            return Finding.of("ledger", error)
         if not version:
             may = await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')")
             if may:
@@ -107,10 +111,19 @@ async def _examine_ledger(db: Database) -> Finding:
                 todo=f"GRANT CREATE ON DATABASE {db.server.database} TO {db.server.role}",
             )
         try:
-            await check_keys(connection, Ledger.of(), Keyring.from_settings(db.settings))
+            await check_keys(connection, Ledger.of(), keyring)
         except DatamigError as error:
             return Finding.of("ledger", error)
-    return Finding(name="ledger", status="ok", detail=f"schema datamig, version {version}; the keys fit it")
+    fit = "; the keys fit it" if keyring else ""
+    return Finding(name="ledger", status="ok", detail=f"schema datamig, version {version}{fit}")
+
+
+def _usable_keyring(settings: Settings) -> Keyring | None:
+    """The keys, or None where `_examine_keys` has told already what is wrong with them."""
+    try:
+        return Keyring.from_settings(settings)
+    except DatamigError:
+        return None
 
 
 async def _examine_schema(db: Database) -> list[Finding]:

@@ -16,6 +16,7 @@ from taaxdog_datamig.engine.proof import current
 from taaxdog_datamig.errors import LeaseLost, RefusedError
 from taaxdog_datamig.events import ChunkDone, Warned
 from taaxdog_datamig.pg.ddl import alter
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: 
         settings = job.db.settings
         async with job.connect() as connection:
             try:
-                async with connection.transaction():
+                async with transaction(connection):
                     await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
                     if not dry_run and await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")

@@ -41,6 +41,7 @@ from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.pg.retry import Fault, classify, lost, told
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
@@ -387,7 +388,7 @@ class Runner:
         body = orjson.dumps(attrs.asdict(report))
 
         async def record(connection: PoolConnectionProxy[Any]) -> None:
-            async with connection.transaction():
+            async with transaction(connection):
                 if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
                     raise LeaseLost(f"run {job.run_id} was taken over by another process")
                 # Not when an earlier try did it, and only the answer to its commit was lost.

@@ -19,6 +19,7 @@ from taaxdog_datamig.events import SweepStarted, TableStarted
 from taaxdog_datamig.ledger import outside_quarantine
 from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.retry import Backoff
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window, chunks, waves, windows
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ async def _first_sweep(job: Job) -> int:
         sweep = await job.ledger.work.sweep(connection, job.run_id)
         if sweep is None:
             # Together: a kill between the two would leave everything to the closing sweeps.
-            async with connection.transaction():
+            async with transaction(connection):
                 for first in (INSPECTION, INSPECTION + 1):
                     found = await _all_windows(job, connection, inspected=first == INSPECTION)
                     await job.ledger.work.add_windows(connection, job.run_id, first, found)

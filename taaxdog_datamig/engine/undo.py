@@ -22,6 +22,7 @@ from taaxdog_datamig.errors import DatamigError, LeaseHeld, LeaseLost, RefusedEr
 from taaxdog_datamig.events import Warned
 from taaxdog_datamig.ledger import Ledger, actor
 from taaxdog_datamig.pg.retry import sqlstate
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
         unless_untouched: mark it failed instead, when it has changed nothing.
     """
     try:
-        async with job.db.acquire() as connection, connection.transaction():
+        async with job.db.acquire() as connection, transaction(connection):
             if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
                 return  # somebody else's by now
             status = "paused"
@@ -70,7 +71,7 @@ async def settle_failure(started: Started, error: Exception) -> None:
     reason = str(error) if isinstance(error, DatamigError) else f"unexpected {type(error).__name__}"
 
     async def give_up(connection: PoolConnectionProxy[Any]) -> None:
-        async with connection.transaction():
+        async with transaction(connection):
             await _guard(connection, job)
             await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
             await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
@@ -100,7 +101,7 @@ async def undo(
     shapes, ddl = stored_targets(record)
     epoch = 0
     if not dry_run:
-        async with db.acquire() as connection, connection.transaction():
+        async with db.acquire() as connection, transaction(connection):
             await connection.execute("SET LOCAL lock_timeout = '10s'")
             await ledger.runs.lock(connection)
             (again,) = await ledger.runs.find(connection, run_id=record["id"])
@@ -171,7 +172,7 @@ async def _roll_back(job: Job, ddl: tuple[Any, ...], error: str | None) -> Resto
             await restore_definitions(job, ddl, done)
 
     async def end(connection: PoolConnectionProxy[Any]) -> None:
-        async with connection.transaction():
+        async with transaction(connection):
             await _guard(connection, job)
             (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
             if record["status"] == "rolled_back":

@@ -73,13 +73,20 @@ class Audit:
     async def verify(self, connection: PoolConnectionProxy[Any]) -> int | None:
         """Walk the chain. Returns the number of the first entry that does not fit, or None."""
         seq, previous = 0, _GENESIS
-        while rows := await connection.fetch(self._sql["audit_entries"], seq, _PAGE):
+        while True:
+            rows = await connection.fetch(self._sql["audit_entries"], seq, _PAGE)
             for row in rows:
                 seq += 1
-                body = f"{seq}\n{row['event']}\n{row['entry']}".encode()
+                body = f"{seq}\n{row['event']}\n{row['run_id'] or ''}\n{row['entry']}".encode()
                 digest = hashlib.sha256(previous + body).digest()
                 if row["seq"] != seq or row["previous"] != previous or row["hash"] != digest:
                     return seq
                 previous = digest
-        head = await connection.fetchrow(self._sql["audit_head"])
-        return None if head is not None and (head["seq"], head["hash"]) == (seq, previous) else seq + 1
+            if rows:
+                continue
+            head = await connection.fetchrow(self._sql["audit_head"])
+            if head is not None and (head["seq"], head["hash"]) == (seq, previous):
+                return None
+            # Somebody may have added an entry between the two questions; then it is there by now.
+            if not await connection.fetch(self._sql["audit_entries"], seq, 1):
+                return seq + 1

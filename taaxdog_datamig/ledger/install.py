@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+
 from taaxdog_datamig.errors import PreflightFailed, ServerRefused
 from taaxdog_datamig.pg.ddl import alter
 
@@ -22,10 +24,20 @@ _LOCK = 0x7AA8_D061
 
 
 async def installed_version(connection: PoolConnectionProxy[Any]) -> int:
-    """Version of the ledger in this database; 0 when there is none."""
-    if await connection.fetchval("SELECT to_regclass('datamig.meta') IS NULL"):
-        return 0
-    return int(await connection.fetchval("SELECT max(version) FROM datamig.meta"))
+    """Version of the ledger in this database; 0 when there is none.
+
+    Raises:
+        ServerRefused: there is one, and the role may not use it.
+    """
+    try:
+        if await connection.fetchval("SELECT to_regclass('datamig.meta') IS NULL"):
+            return 0
+        return int(await connection.fetchval("SELECT max(version) FROM datamig.meta"))
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ServerRefused(
+            f"the role may not use the ledger, schema datamig ({error.sqlstate})",
+            "Connect as the role that created it, or as a member of that role",
+        ) from None
 
 
 def scripts(schema: str, start: int = 0) -> list[str]:
@@ -64,7 +76,8 @@ async def install(connection: PoolConnectionProxy[Any], settings: Settings, even
             "GRANT CREATE ON DATABASE to it, or have an owner run any migration once",
         )
     prepare = [f"SELECT pg_advisory_xact_lock({_LOCK})", "CREATE SCHEMA IF NOT EXISTS datamig"]
-    await alter(connection, prepare, settings, events, also=upgrade)
+    doing = "creating schema datamig" if not version else "bringing schema datamig up to date"
+    await alter(connection, prepare, settings, events, also=upgrade, doing=doing)
 
 
 async def install_temporary(connection: PoolConnectionProxy[Any]) -> None:

@@ -200,7 +200,8 @@ INSERT INTO datamig.keys (kid, canary) VALUES ($1, $2) ON CONFLICT DO NOTHING
 WITH head AS (
     UPDATE datamig.audit_head
     SET seq = seq + 1, previous = hash,
-        hash = sha256(hash || convert_to((seq + 1)::text || E'\n' || $1 || E'\n' || $3::text, 'UTF8'))
+        hash = sha256(hash || convert_to(concat_ws(E'\n', seq + 1, $1::text, coalesce($2::uuid::text, ''), $3::text),
+                                         'UTF8'))
     RETURNING seq, previous, hash)
 INSERT INTO datamig.audit (seq, event, run_id, entry, previous, hash)
 SELECT seq, $1, $2::uuid, $3::text, previous, hash FROM head

@@ -145,6 +145,9 @@ def _where(dsn: str) -> str:
 
     try:
         parts = urlsplit(dsn)
+        # With `/`, `?` or `#` in a password that should have been %2F, the parts are not what they seem.
+        if parts.scheme not in {"postgresql", "postgres"} or "@" in parts.path + parts.query + parts.fragment:
+            return "the given address"
         query = parse_qs(parts.query)
         host = parts.hostname or query.get("host", ["the default address"])[0]
         port = parts.port or query.get("port", ["5432"])[0]

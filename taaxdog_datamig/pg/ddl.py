@@ -15,6 +15,7 @@ import asyncpg
 from taaxdog_datamig.errors import PreflightFailed, ServerRefused
 from taaxdog_datamig.events import EventBus, Waiting
 from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +41,7 @@ async def alter(
     *,
     also: Callable[[], Awaitable[None]] | None = None,
     dry_run: bool = False,
+    doing: str = "",
 ) -> bool:
     """Run DDL statements in one transaction under `lock_timeout`, trying again while locks are held.
 
@@ -50,6 +52,7 @@ async def alter(
         events: hears why we wait.
         also: work to be committed with the DDL, such as its record in the ledger.
         dry_run: roll back at the end.
+        doing: what it is, for messages; the first statement by default.
 
     Returns:
         False when the rows do not fit the new definition: nothing was changed then.
@@ -64,7 +67,7 @@ async def alter(
     delays = Backoff(first=0.2, cap=5.0).delays()
     while True:
         try:
-            async with connection.transaction():
+            async with transaction(connection):
                 await connection.execute(f"SET LOCAL lock_timeout = '{settings.lock_timeout * 1000:.0f}ms'")
                 for statement in statements:
                     await connection.execute(statement)
@@ -79,14 +82,15 @@ async def alter(
                 return False
             delay = next(delays)
             if time.monotonic() + delay > deadline or classify(error) not in _PASSING:
-                raise _refusal(error, statements[0], settings.ddl_patience) from None
-            events.emit(Waiting(reason="another session uses the table to be altered", seconds=delay))
+                raise _refusal(error, doing or statements[0], settings.ddl_patience) from None
+            reason = f"another session holds a lock that {doing or 'the change of the table'} needs"
+            events.emit(Waiting(reason=reason, seconds=delay))
             await anyio.sleep(delay)
         else:
             return True
 
 
-def _refusal(error: Exception, statement: str, patience: float) -> Exception:
+def _refusal(error: Exception, doing: str, patience: float) -> Exception:
     """What to tell a person. The server's detail names objects here, it never quotes a row."""
     if classify(error) is Fault.GONE:
         return error
@@ -97,7 +101,7 @@ def _refusal(error: Exception, statement: str, patience: float) -> Exception:
         )
     if classify(error) in _PASSING:
         return ServerRefused(
-            f"the lock for {statement!r} was not to be had in {patience:.0f} s",
-            "A long transaction uses the table: see pg_stat_activity, then start the run again",
+            f"a lock was not to be had in {patience:g} s: {doing}",
+            "A long transaction holds it: see pg_stat_activity, then start the run again",
         )
-    return refused(error, f"changing a table's definition ({statement})")
+    return refused(error, doing)

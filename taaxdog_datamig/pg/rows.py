@@ -8,6 +8,7 @@ take the application's 'ANN' for our 'Ann'.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
@@ -109,7 +110,7 @@ class Shape:
         names += [f"{side}{i}" for i in range(len(self.columns)) for side in ("o", "w")]
         arrays = ", ".join(f"${i + 1}::text[]" for i in range(width))
         sets = ", ".join(
-            f"{ident(field.column)} = s.w{i}::{field.type}" for i, field in enumerate(self.columns)
+            f"{ident(field.column)} = s.w{i}{_cast(field)}" for i, field in enumerate(self.columns)
         )
         unchanged = " AND ".join(
             f't.{ident(field.column)}::text COLLATE "C" IS NOT DISTINCT FROM s.o{i}'
@@ -138,6 +139,27 @@ class Shape:
         )
 
 
+#: What asyncpg reads `infinity` and `-infinity` as, and writes them for.
+_INFINITE = {
+    "9999-12-31T23:59:59.999999": "infinity",
+    "0001-01-01T00:00:00": "-infinity",
+    "9999-12-31": "infinity",
+    "0001-01-01": "-infinity",
+}
+
+#: Types whose explicit cast cuts a long value off in silence, as the SQL standard has it.
+_CUTTING = re.compile(r"\b(character varying|bit varying|character|bit)\(\d+\)")
+#: The same types without a limit, where that is not the bare name.
+_LIMITLESS = {"character": "bpchar", "bit": "varbit"}
+
+
+def _cast(field: Field) -> str:
+    """How a text becomes a value of the column: so that one that is too long is refused, never cut."""
+    if field.textual:
+        return ""
+    return "::" + _CUTTING.sub(lambda match: _LIMITLESS.get(match[1], match[1]), field.type)
+
+
 def to_text(value: Any, kind: str = "") -> str | None:
     """The text form PostgreSQL reads a Python value from.
 
@@ -156,7 +178,7 @@ def to_text(value: Any, kind: str = "") -> str | None:
         case int() | float() | Decimal() | uuid.UUID():
             return str(value)
         case datetime() | date() | time():
-            return value.isoformat()
+            return _moment(value)
         case timedelta():
             return f"{value.days} days {value.seconds}.{value.microseconds:06d} seconds"
         case bytes():
@@ -166,6 +188,11 @@ def to_text(value: Any, kind: str = "") -> str | None:
         case list() | tuple():
             return "{" + ",".join(_element(item, kind) for item in value) + "}"
     raise TypeError(f"no text form for a value of type {type(value).__name__}")
+
+
+def _moment(value: date | time) -> str:
+    local = value.replace(tzinfo=None) if isinstance(value, datetime) else value
+    return _INFINITE.get(local.isoformat(), value.isoformat())
 
 
 def _element(value: Any, kind: str) -> str:

@@ -68,9 +68,19 @@ class FittedProfile:
         return cls(profile=profile, tables=tables, missing=tuple(missing))
 
     async def table(self, connection: PoolConnectionProxy[Any], name: str) -> FittedTable | None:
-        """The table of that logical name, alias or, where the profile has none, physical name."""
+        """The table of that logical name, alias or, where the profile has none, physical name.
+
+        A physical name leads to the logical table behind it: what is sensitive must not depend on how
+        people call it.
+        """
         spec = self.profile.resolve(name)
-        return self.tables.get(spec.name) or await _find(connection, self.profile, spec)
+        if spec.name in self.tables:
+            return self.tables[spec.name]
+        found = await _find(connection, self.profile, spec)
+        if found is None:
+            return None
+        same = (table for table in self.tables.values() if table.relation.oid == found.relation.oid)
+        return next(same, found)
 
 
 async def _find(

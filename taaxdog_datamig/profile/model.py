@@ -65,13 +65,18 @@ class Profile:
         merged = _merge(tomllib.loads(text), overrides or {})
         if unknown := merged.keys() - {"schema", "tables"}:
             raise SettingsError(f"profile: unknown key {min(unknown)!r}", "Known are: schema, tables")
-        tables = {name: _table(name, spec) for name, spec in merged.get("tables", {}).items()}
-        seen: dict[str, str] = {}
+        schema, specs = merged.get("schema"), merged["tables"]
+        if schema is not None and not (isinstance(schema, str) and schema):
+            raise SettingsError("profile: schema must be a name")
+        if not isinstance(specs, dict):
+            raise SettingsError("profile: tables must be a table of tables")
+        tables = {name: _table(name, spec) for name, spec in specs.items()}
+        seen = {name: name for name in tables}
         for table in tables.values():
             for alias in table.aliases:
                 if (other := seen.setdefault(alias, table.name)) != table.name:
-                    raise SettingsError(f"profile: {alias!r} is an alias of both {other} and {table.name}")
-        return cls(schema=merged.get("schema"), tables=tables)
+                    raise SettingsError(f"profile: {alias!r} stands for both {other} and {table.name}")
+        return cls(schema=schema, tables=tables)
 
     def resolve(self, name: str) -> TableSpec:
         """The table of that logical name or alias; a name that is not listed stands for itself."""

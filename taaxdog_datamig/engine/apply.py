@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import attrs
@@ -27,6 +27,7 @@ _POLITE_TRIES = 2
 _TRIES = 12
 
 Texts = tuple[str | None, ...]
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -133,6 +134,18 @@ async def _bisect(
         await _bisect(connection, shape, items, positions[middle:], applied)
 
 
+async def steadily(job: Job, doing: str, work: Callable[[PoolConnectionProxy[Any]], Awaitable[T]]) -> T:
+    """The result of `work`, which gets a connection, and is done again when that is lost: `persistently`."""
+    result: list[T] = []
+
+    async def once(_: Mode) -> None:
+        async with job.connect() as connection:
+            result[:] = [await work(connection)]
+
+    await persistently(job, doing, once, skip=False)
+    return result[0]
+
+
 async def persistently(job: Job, doing: str, work: Callable[[Mode], Awaitable[None]], *, skip: bool) -> None:
     """Do `work`, a whole transaction, until it succeeds or cannot.
 
@@ -168,6 +181,7 @@ async def persistently(job: Job, doing: str, work: Callable[[Mode], Awaitable[No
                         f"{doing}: the server has been away for {now - gone_since:.0f} s ({sqlstate(error)})",
                         "When it is back, start the same run again: it goes on where it stopped",
                     ) from None
+                job.outages += 1
                 mode = attrs.evolve(mode, uncertain=True)
                 await job.wait("the connection to the server was lost", next(delays))
                 continue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql
+from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql, steadily
 from taaxdog_datamig.engine.images import Image, context_of, digests
 from taaxdog_datamig.engine.proof import current
 from taaxdog_datamig.errors import LeaseLost, RefusedError
@@ -58,8 +58,11 @@ async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
     done = Restored()
     before = _NEWEST
     while True:
-        async with job.connect() as connection:
-            chunk = await job.ledger.work.next_to_restore(connection, job.run_id, before)
+
+        async def find(connection: PoolConnectionProxy[Any], before: int = before) -> asyncpg.Record | None:
+            return await job.ledger.work.next_to_restore(connection, job.run_id, before)
+
+        chunk = await steadily(job, "looking for the next chunk", find)
         if chunk is None:
             return done
         if chunk["image"] is None:
@@ -144,13 +147,18 @@ async def restore_definitions(job: Job, ddl: Sequence[Ddl], done: Restored) -> N
     """Change the definitions back, where the rows that were left alone still fit."""
     failpoints.hit("rollback-before-ddl")
     for change in reversed(ddl):
-        async with job.db.acquire() as connection:
-            fits = await alter(connection, [change.undo], job.db.settings, job.events)
-        if not fits:
+
+        async def undo(connection: PoolConnectionProxy[Any], statement: str = change.undo) -> bool:
+            return await alter(connection, [statement], job.db.settings, job.events)
+
+        if not await steadily(job, "changing a definition back", undo):
             warning = (
                 f"rows that were left alone do not fit the old definition, which stays widened: {change.undo}"
             )
             done.warnings.append(warning)
             job.events.emit(Warned(message=warning))
-    async with job.db.acquire() as connection:
+
+    async def mark(connection: PoolConnectionProxy[Any]) -> None:
         await job.ledger.runs.set_ddl_done(connection, job.run_id, done=False)
+
+    await steadily(job, "recording the definitions", mark)

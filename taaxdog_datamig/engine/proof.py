@@ -27,17 +27,18 @@ CHUNKS = 40
 ROWS = 50
 
 
-async def prove(job: Job, skipped: int) -> dict[str, Any]:
+async def prove(connection: PoolConnectionProxy[Any], job: Job, skipped: int) -> dict[str, Any]:
     """Read a sample back, and compare it with the before-images.
 
+    Where triggers fire for updates of the table, a value that is not sensitive may differ: it is counted.
+
     Args:
+        connection: any.
         job: the run, executed.
         skipped: rows the predicate finds and the migration says need nothing.
 
     Returns:
         What was looked at, for the report.
-
-    Where triggers fire for updates of the table, a value that is not sensitive may differ: it is counted.
 
     Raises:
         ProofFailed: a row does not mean what it meant; names its key.
@@ -45,32 +46,29 @@ async def prove(job: Job, skipped: int) -> dict[str, Any]:
     failpoints.hit("before-proof")
     sampled = changed_since = rewritten = 0
     chooser = random.Random(job.run_id.int)  # noqa: S311 - which rows are looked at is no secret
-    async with job.connect() as connection:
-        triggers = [
-            (await hangers(connection, target.table.relation.oid, ())).triggers for target in job.targets
-        ]
-        for record in await job.ledger.work.sample(connection, job.run_id, CHUNKS):
-            target = job.targets[record["target"]]
-            shape = job.shapes[record["target"]].at(record["relation"])
-            image = Image.open(record["image"], job.sealer, context_of(job.run_id, record["target"]))
-            positions = sorted(chooser.sample(range(len(image.keys)), min(ROWS, len(image.keys))))
-            now = await current(connection, shape, [image.keys[i] for i in positions])
-            before = await _rows(connection, shape, [(image.keys[i], image.old[i]) for i in positions])
-            wanted = [_expected(target, row, image.old[i]) for i, row in zip(positions, before, strict=True)]
-            wanted = await _as_stored(connection, shape, wanted)
-            for ord_, (position, row) in enumerate(zip(positions, before, strict=True)):
-                if ord_ not in now or digests(now[ord_], job.data_key) != image.new[position]:
-                    changed_since += 1
-                elif means_the_same(target, row.key, now[ord_], wanted[ord_]):
-                    sampled += 1
-                elif triggers[record["target"]] and not target.sensitive:
-                    rewritten += 1
-                else:
-                    raise ProofFailed(
-                        f"{shape.table} row {', '.join(row.key)} does not read back as what it was",
-                        "This is a fault in the migration, a trigger or under them: keep the ledger, and "
-                        "report it",
-                    )
+    triggers = [(await hangers(connection, target.table.relation.oid, ())).triggers for target in job.targets]
+    for record in await job.ledger.work.sample(connection, job.run_id, CHUNKS):
+        target = job.targets[record["target"]]
+        shape = job.shapes[record["target"]].at(record["relation"])
+        image = Image.open(record["image"], job.sealer, context_of(job.run_id, record["target"]))
+        positions = sorted(chooser.sample(range(len(image.keys)), min(ROWS, len(image.keys))))
+        now = await current(connection, shape, [image.keys[i] for i in positions])
+        before = await _rows(connection, shape, [(image.keys[i], image.old[i]) for i in positions])
+        wanted = [_expected(target, row, image.old[i]) for i, row in zip(positions, before, strict=True)]
+        wanted = await _as_stored(connection, shape, wanted)
+        for ord_, (position, row) in enumerate(zip(positions, before, strict=True)):
+            if ord_ not in now or digests(now[ord_], job.data_key) != image.new[position]:
+                changed_since += 1
+            elif means_the_same(target, row.key, now[ord_], wanted[ord_]):
+                sampled += 1
+            elif triggers[record["target"]] and not target.sensitive:
+                rewritten += 1
+            else:
+                raise ProofFailed(
+                    f"{shape.table} row {', '.join(row.key)} does not read back as what it was",
+                    "This is a fault in the migration, a trigger or under them: keep the ledger, and "
+                    "report it",
+                )
     failpoints.hit("after-proof")
     return {
         "pending": 0,

@@ -14,6 +14,7 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
+from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
@@ -40,11 +41,14 @@ from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
     from taaxdog_datamig.pg.database import Database
@@ -190,9 +194,8 @@ class Runner:
             LeaseHeld: a live process works on it.
         """
         async with self._step("rollback"):
-            return await undo(
-                self.db, ref, self.events, Keyring.from_settings(self.settings), dry_run=dry_run
-            )
+            keyring = Keyring.from_settings(self.settings)
+            return await undo(self.db, ref, self.events, keyring, dry_run=dry_run)
 
     async def resume(self, ref: str, options: RunOptions | None = None) -> RunReport:
         """Go on, here, with a run that is paused or was left by a killed process.
@@ -334,16 +337,25 @@ class Runner:
     async def _work(self, started: Started, plan: Plan, started_at: datetime) -> RunReport:
         job = started.job
         clock = time.monotonic()
-        position = await wal_position(self.db)
+        position = await steadily(job, "measuring the log", wal_position)
         async with self._step("execute"):
             await self._change_definitions(started)
             skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
             # Also when no chunk was left to be written: the budget holds for the run, not for this process.
             job.heed(None)
         async with self._step("prove"):
-            proof: dict[str, Any] = {} if job.dry_run else await prove(job, skipped)
+            proof: dict[str, Any] = {}
+            if not job.dry_run:
+                proof = await steadily(
+                    job, "proving the result", lambda connection: prove(connection, job, skipped)
+                )
         async with self._step("record"):
-            report = await summarise(job, plan, started_at, time.monotonic() - clock, position)
+            seconds = time.monotonic() - clock
+            report = await steadily(
+                job,
+                "adding up",
+                lambda connection: summarise(connection, job, plan, started_at, seconds, position),
+            )
             report = attrs.evolve(
                 report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
             )
@@ -356,34 +368,36 @@ class Runner:
             return
         job = started.job
         failpoints.hit("before-ddl")
-        async with job.connect() as connection:
+        statements = [ddl.do for ddl in started.ddl]
 
+        async def change(connection: PoolConnectionProxy[Any]) -> bool:
             async def mark() -> None:
                 await job.ledger.runs.set_ddl_done(connection, job.run_id, done=True)
 
-            statements = [ddl.do for ddl in started.ddl]
-            if not await alter(
+            return await alter(
                 connection, statements, self.settings, self.events, also=mark, dry_run=job.dry_run
-            ):
-                raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
+            )
+
+        if not await steadily(job, "changing a table's definition", change):
+            raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
         failpoints.hit("after-ddl")
 
     async def _record(self, started: Started, report: RunReport) -> None:
         """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
         job = started.job
-        async with job.connect() as connection, connection.transaction():
-            if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
-                raise LeaseLost(f"run {job.run_id} was taken over by another process")
-            await job.ledger.runs.finish(
-                connection, job.run_id, report.changed_rows, orjson.dumps(attrs.asdict(report))
-            )
-            await job.ledger.audit.append(
-                connection,
-                "run-succeeded",
-                job.run_id,
-                {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof},
-            )
-            await job.ledger.runs.release(connection, job.run_id, job.epoch)
+        entry = {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof}
+        body = orjson.dumps(attrs.asdict(report))
+
+        async def record(connection: PoolConnectionProxy[Any]) -> None:
+            async with transaction(connection):
+                if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
+                    raise LeaseLost(f"run {job.run_id} was taken over by another process")
+                # Not when an earlier try did it, and only the answer to its commit was lost.
+                if await job.ledger.runs.finish(connection, job.run_id, report.changed_rows, body):
+                    await job.ledger.audit.append(connection, "run-succeeded", job.run_id, entry)
+                await job.ledger.runs.release(connection, job.run_id, job.epoch)
+
+        await steadily(job, "recording success", record)
         failpoints.hit("after-record")
 
     def _check(self, options: RunOptions) -> None:

@@ -20,6 +20,7 @@ from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl
 from taaxdog_datamig.pg.rows import Shape
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ async def start(proposal: Proposal) -> Started:
         PlanDrift: the tables of the unfinished run are not those of the migration any more.
     """
     db, keyring, ledger = proposal.db, proposal.keyring, Ledger.of()
-    async with db.acquire() as connection, connection.transaction():
+    async with db.acquire() as connection, transaction(connection):
         await connection.execute("SET LOCAL lock_timeout = '10s'")
         await ledger.runs.lock(connection)
         record = await _unfinished(connection, ledger, proposal)

@@ -107,6 +107,14 @@ def refused(error: BaseException, doing: str) -> ServerRefused:
     return ServerRefused(f"{doing}: {what} ({state})", todo)
 
 
+def lost(error: BaseException, doing: str) -> DatabaseUnavailable:
+    """An error for a person out of a lost connection."""
+    return DatabaseUnavailable(
+        f"{doing}: the connection to the server was lost ({sqlstate(error)})",
+        "When it is back, start the same again: a run goes on where it stopped",
+    )
+
+
 @contextlib.asynccontextmanager
 async def server_errors(doing: str) -> AsyncIterator[None]:
     """Turn what the server says within the block into errors of ours. Also a decorator of coroutines.
@@ -118,12 +126,7 @@ async def server_errors(doing: str) -> AsyncIterator[None]:
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, TimeoutError) as error:
-        if classify(error) is Fault.GONE:
-            raise DatabaseUnavailable(
-                f"{doing}: the connection to the server was lost ({sqlstate(error)})",
-                "When it is back, start the same again: a run goes on where it stopped",
-            ) from None
-        raise refused(error, doing) from None
+        raise (lost if classify(error) is Fault.GONE else refused)(error, doing) from None
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,6 @@ import pytest
 
 from taaxdog_datamig import Changes, ColumnMigration, Reject, RunOptions, Skip
 from taaxdog_datamig.errors import (
-    DatabaseUnavailable,
     PlanDrift,
     QuarantineExceeded,
     RunCancelled,
@@ -433,22 +432,6 @@ async def test_rows_the_application_holds_locked_are_waited_for_not_overwritten(
         await application.close()
     assert (await values(things))[7] == "MINE"
     assert report.changed_rows == 100
-
-
-async def test_a_connection_lost_while_proving_leaves_the_run_to_be_gone_on_with(things, monkeypatch):
-    """What was written is not rolled back for a fault that is not its own."""
-
-    async def lost(*_):
-        raise asyncpg.ConnectionDoesNotExistError("gone")
-
-    async with engine(things, Shout) as runner:
-        with monkeypatch.context() as patch:
-            patch.setattr("taaxdog_datamig.engine.runner.prove", lost)
-            with pytest.raises(DatabaseUnavailable, match="connection to the server was lost"):
-                await runner.run("shout")
-        assert (await values(things))[1] == "V1"
-        report = await runner.run("shout")
-    assert (report.resumed, report.status, report.changed_rows) == (True, "succeeded", 100)
 
 
 # -- where migrations come from

@@ -176,10 +176,10 @@ def meant(text: str | None) -> str | None:
 
 def told(error: BaseException) -> str:
     """Everything an error may show somebody: its chain with tracebacks, and its fields."""
-    shown = ["".join(traceback.format_exception(error)), repr(error), str(error)]
+    shown = ["".join(traceback.format_exception(error)), repr(error), str(error), repr(error.__dict__)]
     if attrs.has(type(error)):
         shown += [repr(value) for value in attrs.asdict(error).values()]  # type: ignore[arg-type]
-    link = error.__cause__ or error.__context__
+    link = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\n".join(shown) + (told(link) if link is not None else "")
 
 

@@ -24,7 +24,7 @@ from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport,
 from taaxdog_datamig.engine.start import Proposal, Started, await_session_end, start, start_dry
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
-from taaxdog_datamig.engine.undo import pause_run, settle_failure, undo
+from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure, undo
 from taaxdog_datamig.errors import (
     DatabaseUnavailable,
     DatamigError,
@@ -316,6 +316,7 @@ class Runner:
             async with server_errors(f"running {plan.migration}"), held(job):
                 report = await self._work(started, plan, started_at)
         except (LeaseLost, DatabaseUnavailable):
+            await let_go(job)
             raise  # not ours to write any more, or no way to
         except RunPaused as error:
             await pause_run(job, error.what)

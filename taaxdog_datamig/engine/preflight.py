@@ -105,7 +105,7 @@ async def check_targets(
             relation = target.table.relation
             if children := await heirs(connection, relation.oid):
                 raise PreflightFailed(
-                    f"{', '.join(children)} inherits from {relation.label}: rows there would be left as they are",
+                    f"{', '.join(children)} inherits from {relation.label}: its rows would stay as they are",
                     "Make it a partition, or end the inheritance (ALTER TABLE ... NO INHERIT)",
                 )
             names = [field.column for field in target.shape.columns]

@@ -58,11 +58,10 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """The built wheel, installed elsewhere and used from another folder."""
-    session.install("build")
-    built = Path(session.create_tmp()) / "dist"
-    session.run("python", "-m", "build", "--outdir", str(built))
-    [made] = built.glob("*.whl")
-    session.install("--force-reinstall", f"{made}[demo]")
+    built = Path(session.create_tmp(), "dist").absolute()
+    session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(built), ".")
+    newest = max(built.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("--force-reinstall", f"{newest}[demo]")
     with session.chdir(session.create_tmp()):
         session.run("datamig", "--version")
         session.run("python", "-m", "taaxdog_datamig", "demo", "--users", "500")

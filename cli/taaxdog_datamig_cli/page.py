@@ -105,9 +105,10 @@ def _renderable(block: Block) -> RenderableType:
             return grid
         case Table():
             table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-            for column in block.columns:
+            for place, column in enumerate(block.columns):
                 justify: Literal["left", "right"] = "right" if column in block.numbers else "left"
-                table.add_column(column, justify=justify, overflow="fold")
+                # The first column names the row, so that it can be copied whole.
+                table.add_column(column, justify=justify, overflow="fold", no_wrap=place == 0)
             for row in block.rows:
                 table.add_row(*(Text(cell) for cell in row))
             return table

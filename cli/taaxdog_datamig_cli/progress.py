@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import attrs
 
 from taaxdog_datamig.events import ChunkDone, Event, StepStarted, SweepStarted, TableStarted, Waiting, Warned
-from taaxdog_datamig_cli.render import count, duration
+from taaxdog_datamig_cli.units import count, duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -37,46 +37,60 @@ class Reporter(Protocol):
 
 @attrs.define
 class Meter:
-    """Rows done, rate and time left for the table being worked on."""
+    """Rows done of the table being worked on and of all tables, rate, and time left.
+
+    The engine names all tables at the beginning; workers may then take them in turn.
+    """
 
     clock: Callable[[], float] = time.monotonic
     table: str = ""
-    expected: int = 0
-    done: int = 0
-    changed: int = 0
+    expected: dict[str, int] = attrs.field(factory=dict)
+    done: dict[str, int] = attrs.field(factory=dict)
     quarantined: int = 0
     since: float = 0.0
 
     def begin(self, table: str, rows: int) -> None:
-        """Start on `table`, with `rows` expected to change."""
-        self.table, self.expected, self.since = table, rows, self.clock()
-        self.done = self.changed = self.quarantined = 0
+        """Expect `rows` rows of `table` to change."""
+        if not self.expected:
+            self.since = self.clock()
+        self.table = self.table or table
+        self.expected[table] = rows
 
     def add(self, chunk: ChunkDone) -> None:
         """Count a finished chunk."""
-        if chunk.table != self.table:
-            self.begin(chunk.table, 0)
-        self.changed += chunk.changed
+        if not self.since:
+            self.since = self.clock()
+        self.table = chunk.table
         self.quarantined += chunk.quarantined
-        self.done += chunk.changed + chunk.quarantined
+        self.done[chunk.table] = self.done.get(chunk.table, 0) + chunk.changed + chunk.quarantined
+
+    @property
+    def rows_done(self) -> int:
+        """Rows done in all."""
+        return sum(self.done.values())
+
+    @property
+    def rows_expected(self) -> int:
+        """Rows expected in all; never fewer than are done."""
+        return max(sum(self.expected.values()), self.rows_done)
 
     @property
     def rate(self) -> float:
-        """Rows a second since the table was begun."""
+        """Rows a second since the first table was named."""
         seconds = self.clock() - self.since
-        return self.done / seconds if seconds > 0 else 0.0
+        return self.rows_done / seconds if seconds > 0 else 0.0
 
     def __str__(self) -> str:
-        parts = [f"{self.table} {count(self.done)}"]
-        if self.expected:
-            parts[0] += f" of {count(self.expected)} rows ({min(self.done / self.expected, 1):.0%})"
-        else:
-            parts[0] += " rows"
+        done, expected = self.done.get(self.table, 0), self.expected.get(self.table, 0)
+        of = f" of {count(expected)} rows ({min(done / expected, 1):.0%})" if expected else " rows"
+        parts = [f"{self.table} {count(done)}{of}"]
+        if len(self.expected) > 1:
+            parts.append(f"in all {self.rows_done / max(self.rows_expected, 1):.0%}")
         if self.quarantined:
             parts.append(f"{count(self.quarantined)} quarantined")
         if rate := self.rate:
             parts.append(f"{count(round(rate))} rows/s")
-            if left := max(self.expected - self.done, 0):
+            if left := self.rows_expected - self.rows_done:
                 parts.append(f"about {duration(left / rate)} left")
         return ", ".join(parts)
 
@@ -102,9 +116,11 @@ class Heartbeat:
         self._meter = Meter(clock=clock)
         self._title, self._last, self._reason = "", 0.0, ""
         self._open = True
+        self._warned: set[str] = set()
 
     def start(self, title: str) -> None:
         """Name what begins; every line carries the name."""
+        self._meter = Meter(clock=self._clock)
         self._title, self._last, self._reason = title, self._clock(), ""
 
     def stop(self) -> None:
@@ -122,7 +138,8 @@ class Heartbeat:
             case Waiting(reason=reason) if reason != self._reason:
                 self._reason = reason
                 self._write(f"waits: {reason}")
-            case Warned(message=message):
+            case Warned(message=message) if message not in self._warned:
+                self._warned.add(message)
                 self._write(f"warning: {message}")
             case ChunkDone():
                 self._reason = ""
@@ -156,10 +173,10 @@ class Live:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         self._title = title
+        self._meter = Meter(clock=self._meter.clock)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True, highlight=False),
             refresh_per_second=4,
@@ -183,17 +200,22 @@ class Live:
                 self._update(total=None, completed=0, note=step)
             case TableStarted(table=table, rows=rows):
                 self._meter.begin(table, rows)
-                self._update(total=rows or None, completed=0, note=str(self._meter))
+                self._update(total=self._meter.rows_expected or None, completed=0, note=str(self._meter))
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
             case Waiting(reason=reason):
                 self._update(note=f"waits: {reason}")
-            case Warned(message=message):
-                self._progress.console.print(f"warning: {message}", style="yellow", markup=False)
+            case Warned(message=message):  # the answer has it, too
+                self._update(note=f"warning: {message}")
             case ChunkDone():
                 self._meter.add(event)
-                total = max(self._meter.expected, self._meter.done) or None
-                self._update(total=total, completed=self._meter.done, note=str(self._meter))
+                total = self._meter.rows_expected or None
+                self._update(total=total, completed=self._meter.rows_done, note=str(self._meter))
+
+    @property
+    def note(self) -> str:
+        """What stands behind the bar."""
+        return str(self._progress.tasks[0].fields["note"]) if self._progress and self._progress.tasks else ""
 
     def _update(self, *, note: str, total: float | None = None, completed: float | None = None) -> None:
         assert self._progress is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -147,12 +148,14 @@ class Session:
     async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:
         """A runner on a connected database, whose events go to `reporter`."""
         from taaxdog_datamig import Runner
-        from taaxdog_datamig.events import EventBus
+        from taaxdog_datamig.events import EventBus, log
 
         bus = EventBus()
         if reporter is not None:
             bus.subscribe(reporter)
         async with self.database() as (database, settings):
+            if logging.getLogger().isEnabledFor(logging.INFO):  # else a warning would be told twice
+                bus.subscribe(log)
             yield Runner(database, settings, events=bus)
 
     def reporter(self) -> Reporter:
@@ -217,6 +220,7 @@ class Session:
         try:
             answer = sys.stdin.readline().strip().lower()
         except KeyboardInterrupt:
+            sys.stdout.write("\n")
             raise Interrupted(*self.if_interrupted) from None
         finally:
             self.prompting = False

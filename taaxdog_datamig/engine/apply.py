@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import attrs
@@ -11,6 +11,7 @@ import attrs
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 from taaxdog_datamig.pg.retry import Backoff, Fault, classify, describe, refused, sqlstate
 from taaxdog_datamig.pg.rows import Shape, transposed
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,7 @@ _POLITE_TRIES = 2
 _TRIES = 12
 
 Texts = tuple[str | None, ...]
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -118,7 +120,7 @@ async def _bisect(
 ) -> None:
     """Halve until the rows the server refuses stand alone. Savepoints keep what succeeded."""
     try:
-        async with connection.transaction():
+        async with transaction(connection):
             await _update(connection, shape, items, positions, applied)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if classify(error) is not Fault.DATA:
@@ -130,6 +132,18 @@ async def _bisect(
         middle = len(positions) // 2
         await _bisect(connection, shape, items, positions[:middle], applied)
         await _bisect(connection, shape, items, positions[middle:], applied)
+
+
+async def steadily(job: Job, doing: str, work: Callable[[PoolConnectionProxy[Any]], Awaitable[T]]) -> T:
+    """The result of `work`, which gets a connection, and is done again when that is lost: `persistently`."""
+    result: list[T] = []
+
+    async def once(_: Mode) -> None:
+        async with job.connect() as connection:
+            result[:] = [await work(connection)]
+
+    await persistently(job, doing, once, skip=False)
+    return result[0]
 
 
 async def persistently(job: Job, doing: str, work: Callable[[Mode], Awaitable[None]], *, skip: bool) -> None:
@@ -167,6 +181,7 @@ async def persistently(job: Job, doing: str, work: Callable[[Mode], Awaitable[No
                         f"{doing}: the server has been away for {now - gone_since:.0f} s ({sqlstate(error)})",
                         "When it is back, start the same run again: it goes on where it stopped",
                     ) from None
+                job.outages += 1
                 mode = attrs.evolve(mode, uncertain=True)
                 await job.wait("the connection to the server was lost", next(delays))
                 continue

@@ -10,6 +10,7 @@ import orjson
 from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
 from taaxdog_datamig.errors import UnknownName, UsageError
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, actor, installed_version
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -83,7 +84,7 @@ async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> R
     if record["status"] == "rolling_back":
         raise UsageError(f"run {record['id']} is being rolled back", "Let it end, or interrupt its process")
     ledger = Ledger.of()
-    async with db.acquire() as connection, connection.transaction():
+    async with db.acquire() as connection, transaction(connection):
         if record["alive"]:
             await ledger.runs.request(connection, record["id"], what)
         else:

@@ -57,6 +57,8 @@ class Job:
     size: ChunkSize
     counters: dict[int, Counters] = attrs.field(factory=dict)
     quarantined: int = 0
+    #: How often the server, or the way to it, was lost.
+    outages: int = 0
     #: Why we wait, for whoever asks from another terminal.
     waiting: str | None = None
     #: A dry run's only connection: its ledger lives in that session's temporary tables.

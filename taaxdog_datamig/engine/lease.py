@@ -15,7 +15,7 @@ import asyncpg
 
 from taaxdog_datamig.engine.groups import only_error
 from taaxdog_datamig.errors import LeaseLost
-from taaxdog_datamig.pg.retry import Fault, classify
+from taaxdog_datamig.pg.retry import Fault, classify, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,8 +55,8 @@ async def _renew(job: Job) -> None:
                     renewed = time.monotonic()
                     await anyio.sleep(min(1.0, seconds / 3))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            if classify(error) is Fault.FATAL:
-                raise
+            if classify(error) in {Fault.DATA, Fault.FATAL}:
+                raise refused(error, "renewing the lease") from None
             # The chunks have their own patience with a server that is away; a lease that nobody
             # took meanwhile is simply renewed.
             await anyio.sleep(0.5 if time.monotonic() - renewed < seconds else 2.0)

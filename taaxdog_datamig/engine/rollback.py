@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql
+from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql, steadily
 from taaxdog_datamig.engine.images import Image, context_of, digests
 from taaxdog_datamig.engine.proof import current
 from taaxdog_datamig.errors import LeaseLost, RefusedError
 from taaxdog_datamig.events import ChunkDone, Warned
 from taaxdog_datamig.pg.ddl import alter
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +58,11 @@ async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
     done = Restored()
     before = _NEWEST
     while True:
-        async with job.connect() as connection:
-            chunk = await job.ledger.work.next_to_restore(connection, job.run_id, before)
+
+        async def find(connection: PoolConnectionProxy[Any], before: int = before) -> asyncpg.Record | None:
+            return await job.ledger.work.next_to_restore(connection, job.run_id, before)
+
+        chunk = await steadily(job, "looking for the next chunk", find)
         if chunk is None:
             return done
         if chunk["image"] is None:
@@ -81,7 +85,7 @@ async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: 
         settings = job.db.settings
         async with job.connect() as connection:
             try:
-                async with connection.transaction():
+                async with transaction(connection):
                     await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
                     if not dry_run and await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
@@ -143,13 +147,18 @@ async def restore_definitions(job: Job, ddl: Sequence[Ddl], done: Restored) -> N
     """Change the definitions back, where the rows that were left alone still fit."""
     failpoints.hit("rollback-before-ddl")
     for change in reversed(ddl):
-        async with job.db.acquire() as connection:
-            fits = await alter(connection, [change.undo], job.db.settings, job.events)
-        if not fits:
+
+        async def undo(connection: PoolConnectionProxy[Any], statement: str = change.undo) -> bool:
+            return await alter(connection, [statement], job.db.settings, job.events)
+
+        if not await steadily(job, "changing a definition back", undo):
             warning = (
                 f"rows that were left alone do not fit the old definition, which stays widened: {change.undo}"
             )
             done.warnings.append(warning)
             job.events.emit(Warned(message=warning))
-    async with job.db.acquire() as connection:
+
+    async def mark(connection: PoolConnectionProxy[Any]) -> None:
         await job.ledger.runs.set_ddl_done(connection, job.run_id, done=False)
+
+    await steadily(job, "recording the definitions", mark)

@@ -14,6 +14,7 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
+from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
@@ -23,7 +24,7 @@ from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport,
 from taaxdog_datamig.engine.start import Proposal, Started, await_session_end, start, start_dry
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
-from taaxdog_datamig.engine.undo import pause_run, settle_failure, undo
+from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure, undo
 from taaxdog_datamig.errors import (
     DatabaseUnavailable,
     DatamigError,
@@ -39,11 +40,15 @@ from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_versio
 from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
+from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
     from taaxdog_datamig.pg.database import Database
@@ -100,6 +105,7 @@ class Runner:
             )
         return states
 
+    @server_errors("planning")
     async def plan(self, name: str) -> Plan:
         """What a run would do. Changes nothing.
 
@@ -114,6 +120,7 @@ class Runner:
             return _not_applicable(migration, answer)
         return await make_plan(self.db, migration, targets)
 
+    @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
 
@@ -173,6 +180,7 @@ class Runner:
         started = await start(proposal)
         return await self._guarded(started, plan, started_at)
 
+    @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
         """Undo a run from its before-images.
 
@@ -186,9 +194,8 @@ class Runner:
             LeaseHeld: a live process works on it.
         """
         async with self._step("rollback"):
-            return await undo(
-                self.db, ref, self.events, Keyring.from_settings(self.settings), dry_run=dry_run
-            )
+            keyring = Keyring.from_settings(self.settings)
+            return await undo(self.db, ref, self.events, keyring, dry_run=dry_run)
 
     async def resume(self, ref: str, options: RunOptions | None = None) -> RunReport:
         """Go on, here, with a run that is paused or was left by a killed process.
@@ -208,18 +215,22 @@ class Runner:
             )
         return await self.run(record["migration"], options or RunOptions(**orjson.loads(record["options"])))
 
+    @server_errors("reading the ledger")
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
         return await control.status(self.db, ref)
 
+    @server_errors("reading the ledger")
     async def history(self, limit: int = 20, *, failed: bool = False) -> list[RunRecord]:
         """Runs, newest first; with `failed` those that failed or were rolled back."""
         return await control.history(self.db, limit, failed=failed)
 
+    @server_errors("pausing the run")
     async def pause(self, ref: str) -> RunRecord:
         """Ask the process that works on a run to stop between two chunks."""
         return await control.request(self.db, ref, "pause")
 
+    @server_errors("cancelling the run")
     async def cancel(self, ref: str) -> RunRecord:
         """Ask the process that works on a run to stop and roll it back; without one, do so here."""
         record = await control.request(self.db, ref, "cancel")
@@ -228,6 +239,7 @@ class Runner:
             (record,) = await control.status(self.db, record.run_id)
         return record
 
+    @server_errors("reading the ledger")
     async def quarantine(self, ref: str, limit: int = 1000) -> list[QuarantineRecord]:
         """Rows that a run refused."""
         return await control.quarantine(self.db, ref, limit)
@@ -301,9 +313,10 @@ class Runner:
         """Work under the lease, and leave the run in a state that says what happened."""
         job = started.job
         try:
-            async with held(job):
+            async with server_errors(f"running {plan.migration}"), held(job):
                 report = await self._work(started, plan, started_at)
         except (LeaseLost, DatabaseUnavailable):
+            await let_go(job)
             raise  # not ours to write any more, or no way to
         except RunPaused as error:
             await pause_run(job, error.what)
@@ -324,16 +337,25 @@ class Runner:
     async def _work(self, started: Started, plan: Plan, started_at: datetime) -> RunReport:
         job = started.job
         clock = time.monotonic()
-        position = await wal_position(self.db)
+        position = await steadily(job, "measuring the log", wal_position)
         async with self._step("execute"):
             await self._change_definitions(started)
             skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
             # Also when no chunk was left to be written: the budget holds for the run, not for this process.
             job.heed(None)
         async with self._step("prove"):
-            proof: dict[str, Any] = {} if job.dry_run else await prove(job, skipped)
+            proof: dict[str, Any] = {}
+            if not job.dry_run:
+                proof = await steadily(
+                    job, "proving the result", lambda connection: prove(connection, job, skipped)
+                )
         async with self._step("record"):
-            report = await summarise(job, plan, started_at, time.monotonic() - clock, position)
+            seconds = time.monotonic() - clock
+            report = await steadily(
+                job,
+                "adding up",
+                lambda connection: summarise(connection, job, plan, started_at, seconds, position),
+            )
             report = attrs.evolve(
                 report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
             )
@@ -346,34 +368,36 @@ class Runner:
             return
         job = started.job
         failpoints.hit("before-ddl")
-        async with job.connect() as connection:
+        statements = [ddl.do for ddl in started.ddl]
 
+        async def change(connection: PoolConnectionProxy[Any]) -> bool:
             async def mark() -> None:
                 await job.ledger.runs.set_ddl_done(connection, job.run_id, done=True)
 
-            statements = [ddl.do for ddl in started.ddl]
-            if not await alter(
+            return await alter(
                 connection, statements, self.settings, self.events, also=mark, dry_run=job.dry_run
-            ):
-                raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
+            )
+
+        if not await steadily(job, "changing a table's definition", change):
+            raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
         failpoints.hit("after-ddl")
 
     async def _record(self, started: Started, report: RunReport) -> None:
         """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
         job = started.job
-        async with job.connect() as connection, connection.transaction():
-            if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
-                raise LeaseLost(f"run {job.run_id} was taken over by another process")
-            await job.ledger.runs.finish(
-                connection, job.run_id, report.changed_rows, orjson.dumps(attrs.asdict(report))
-            )
-            await job.ledger.audit.append(
-                connection,
-                "run-succeeded",
-                job.run_id,
-                {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof},
-            )
-            await job.ledger.runs.release(connection, job.run_id, job.epoch)
+        entry = {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof}
+        body = orjson.dumps(attrs.asdict(report))
+
+        async def record(connection: PoolConnectionProxy[Any]) -> None:
+            async with transaction(connection):
+                if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
+                    raise LeaseLost(f"run {job.run_id} was taken over by another process")
+                # Not when an earlier try did it, and only the answer to its commit was lost.
+                if await job.ledger.runs.finish(connection, job.run_id, report.changed_rows, body):
+                    await job.ledger.audit.append(connection, "run-succeeded", job.run_id, entry)
+                await job.ledger.runs.release(connection, job.run_id, job.epoch)
+
+        await steadily(job, "recording success", record)
         failpoints.hit("after-record")
 
     def _check(self, options: RunOptions) -> None:

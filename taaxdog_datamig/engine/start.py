@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import asyncpg
 import attrs
 import orjson
 
@@ -19,12 +20,12 @@ from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl
 from taaxdog_datamig.pg.rows import Shape
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.crypto import Keyring
@@ -112,7 +113,7 @@ async def start(proposal: Proposal) -> Started:
         PlanDrift: the tables of the unfinished run are not those of the migration any more.
     """
     db, keyring, ledger = proposal.db, proposal.keyring, Ledger.of()
-    async with db.acquire() as connection, connection.transaction():
+    async with db.acquire() as connection, transaction(connection):
         await connection.execute("SET LOCAL lock_timeout = '10s'")
         await ledger.runs.lock(connection)
         record = await _unfinished(connection, ledger, proposal)
@@ -181,7 +182,13 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 estimated_rows=proposal.plan.pending_rows,
             )
         finally:
-            # The session would go back to the pool with its temporary tables.
+            # Now, and not whenever the server notices that the session is gone: who asks after a dry run
+            # must find nothing of it. A session that cannot any more takes its tables with it.
+            with (
+                anyio.move_on_after(5, shield=True),
+                contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+            ):
+                await connection.execute("DISCARD TEMP")
             connection.terminate()
 
 

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from taaxdog_datamig.engine.reports import Plan, RunReport, TableReport
 
 if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
     from taaxdog_datamig.engine.job import Job
-    from taaxdog_datamig.pg.database import Database
 
 
-async def wal_position(db: Database) -> int | None:
+async def wal_position(connection: PoolConnectionProxy[Any]) -> int | None:
     """Bytes of WAL written since the server began; None where the role may not ask."""
     try:
-        value: int = await db.pool.fetchval("SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")
+        value: int = await connection.fetchval("SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")
     except asyncpg.PostgresError:
         return None
     return value
 
 
 async def summarise(
-    job: Job, plan: Plan, started_at: datetime, seconds: float, position: int | None
+    connection: PoolConnectionProxy[Any],
+    job: Job,
+    plan: Plan,
+    started_at: datetime,
+    seconds: float,
+    position: int | None,
 ) -> RunReport:
     """What the run did, over all processes that worked on it; rate and WAL are this process's alone."""
-    async with job.connect() as connection:
-        totals = await job.ledger.work.totals(connection, job.run_id)
-        quarantined = await job.ledger.work.quarantine_by_table(connection, job.run_id)
+    totals = await job.ledger.work.totals(connection, job.run_id)
+    quarantined = await job.ledger.work.quarantine_by_table(connection, job.run_id)
     tables = [_table(shape.table, totals.get(i, {}), quarantined) for i, shape in enumerate(job.shapes)]
     changed = sum(table.changed_rows for table in tables)
     here = sum(counters.changed for counters in job.counters.values())
     hot = sum(total.get("hot", 0) for total in totals.values())
-    now = await wal_position(job.db)
+    now = await wal_position(connection)
     refused = sum(table.quarantined_rows for table in tables)
     return RunReport(
         run_id=None if job.dry_run else str(job.run_id),

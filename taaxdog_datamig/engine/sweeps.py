@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.engine.apply import Mode, persistently
+from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
 from taaxdog_datamig.engine.reader import batches
@@ -18,16 +18,20 @@ from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.events import SweepStarted, TableStarted
 from taaxdog_datamig.ledger import outside_quarantine
 from taaxdog_datamig.pg.catalog import leaves
+from taaxdog_datamig.pg.retry import Backoff
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window, chunks, waves, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.ledger import Claim
 
-#: Closing sweeps before we say that the application writes faster than we can end. Each sweep finds only
-#: what was written while the one before it ran.
+#: Closing sweeps of one process before we say that the application writes faster than we can end. Each
+#: sweep finds only what was written, or was locked, while the one before it ran.
 MAX_SWEEPS = 40
 #: Sweeps after which the last rows are taken under a lock, where that is short.
 PATIENT_SWEEPS = 4
@@ -47,17 +51,9 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
         RunPaused: the application keeps writing rows that need the migration.
         And what `ChunkWriter.write` raises.
     """
-    async with job.connect() as connection:
-        sweep = await job.ledger.work.sweep(connection, job.run_id)
-        if sweep is None:
-            sweep = INSPECTION
-            for first in (INSPECTION, INSPECTION + 1):
-                found = await _all_windows(job, connection, inspected=first == INSPECTION)
-                await job.ledger.work.add_windows(connection, job.run_id, first, found)
-        else:
-            # Of the two that were planned together the first may be unfinished; else this finds nothing.
-            sweep = INSPECTION if sweep == INSPECTION + 1 else sweep
+    sweep = await _first_sweep(job)
     failpoints.hit("after-windows")
+    closing, before, delays = 0, 0, Backoff().delays()
     for target in job.targets:
         job.events.emit(TableStarted(table=target.shape.table, rows=pending.get(target.shape.table, 0)))
     while True:
@@ -69,19 +65,48 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
         if job.dry_run:
             return 0
         left, rows = await still_pending(job)
-        if not left or (sweep > INSPECTION + 1 and await _progress(job, sweep) == 0):
+        if not left or await _need_nothing(job, left, rows):
             return rows
         if sweep >= PATIENT_SWEEPS and await fence(job, left, rows):
             return 0
-        if sweep >= MAX_SWEEPS:
+        if closing >= MAX_SWEEPS:
             raise RunPaused(
-                f"after {sweep} closing sweeps {rows:,} rows are pending again: the application writes them",
-                f"Deploy the version that writes sealed values, then `datamig resume {job.run_id}`",
+                f"after {closing} closing sweeps {rows:,} rows are pending again: the application writes them"
+                " or keeps them locked",
+                f"Deploy the version that writes migrated values, then `datamig resume {job.run_id}`",
             )
+        if closing and rows >= before:
+            await job.wait("the application writes or locks rows that are still pending", next(delays))
+        closing, before = closing + 1, rows
         sweep += 1
         job.events.emit(SweepStarted(table=left[0][1].relation, sweep=sweep, rows=rows))
-        async with job.connect() as connection:
+
+        async def add(
+            connection: PoolConnectionProxy[Any],
+            sweep: int = sweep,
+            left: Sequence[tuple[int, Window]] = left,
+        ) -> None:
             await job.ledger.work.add_windows(connection, job.run_id, sweep, left)
+
+        await steadily(job, "recording windows", add)
+
+
+async def _first_sweep(job: Job) -> int:
+    """Where to begin: the sweep that a killed process was in, or the first, with its windows planned."""
+
+    async def begun(connection: PoolConnectionProxy[Any]) -> int:
+        sweep = await job.ledger.work.sweep(connection, job.run_id)
+        if sweep is None:
+            # Together: a kill between the two would leave everything to the closing sweeps.
+            async with transaction(connection):
+                for first in (INSPECTION, INSPECTION + 1):
+                    found = await _all_windows(job, connection, inspected=first == INSPECTION)
+                    await job.ledger.work.add_windows(connection, job.run_id, first, found)
+            return INSPECTION
+        # Of the two that were planned together the first may be unfinished; else this finds nothing.
+        return INSPECTION if sweep == INSPECTION + 1 else sweep
+
+    return await steadily(job, "planning windows", begun)
 
 
 async def _all_windows(
@@ -105,23 +130,41 @@ async def _run_windows(job: Job, sweep: int) -> None:
             await _work(job, sweep, claim, size[claim.target])
             failpoints.hit("after-window")
 
-    await executor_named(job.options.executor).run(worker, 1 if job.dry_run else job.options.workers)
+    async def reclaim(connection: PoolConnectionProxy[Any]) -> bool:
+        return await job.ledger.work.reclaim(connection, job.run_id, sweep, job.epoch)
+
+    while True:
+        await executor_named(job.options.executor).run(worker, 1 if job.dry_run else job.options.workers)
+        # A claim whose answer was lost on the way is nobody's, and was not worked on.
+        if not await steadily(job, "looking for windows that were left out", reclaim):
+            return
 
 
 async def _claim(job: Job, sweep: int) -> Claim | None:
-    claim: Claim | None = None
+    async def claim(connection: PoolConnectionProxy[Any]) -> Claim | None:
+        return await job.ledger.work.claim(connection, job.run_id, sweep, job.epoch)
 
-    async def once(_: Mode) -> None:
-        nonlocal claim
-        async with job.connect() as connection:
-            claim = await job.ledger.work.claim(connection, job.run_id, sweep, job.epoch)
-
-    await persistently(job, "claiming a window", once, skip=False)
-    return claim
+    return await steadily(job, "claiming a window", claim)
 
 
 async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
     """Everything that is to be done in one window."""
+    while True:
+        outages = job.outages
+        skipped = await _pass(job, sweep, claim, size)
+        # A server that crashed has lost chunks that it had not written to disk yet, and with them what
+        # only this window's sweep would find: rows to be refused.
+        if outages == job.outages:
+            break
+
+    async def done(connection: PoolConnectionProxy[Any]) -> None:
+        await job.ledger.work.window_done(connection, job.run_id, sweep, claim, job.epoch, skipped)
+
+    await steadily(job, "recording a window", done)
+
+
+async def _pass(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
+    """Change the window's rows once; returns how many needed nothing."""
     writer = ChunkWriter(job=job, target=claim.target, sweep=sweep)
     skipped = 0
     async for batch in batches(job, claim.target, claim.window, sweep, size):
@@ -138,41 +181,41 @@ async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
                 refusals = []
         if refusals:
             await writer.write(claim.window.relation, [], refusals)
-
-    async def done(_: Mode) -> None:
-        async with job.connect() as connection:
-            await job.ledger.work.window_done(connection, job.run_id, sweep, claim, job.epoch, skipped)
-
-    await persistently(job, "recording a window", done, skip=False)
+    return skipped
 
 
 async def still_pending(job: Job) -> tuple[list[tuple[int, Window]], int]:
     """Windows that still hold pending rows outside quarantine, and how many rows."""
-    found: list[tuple[int, Window]] = []
-    rows = 0
 
-    async def once(_: Mode) -> None:
-        nonlocal rows
-        found.clear()
+    async def look(connection: PoolConnectionProxy[Any]) -> tuple[list[tuple[int, Window]], int]:
+        found: list[tuple[int, Window]] = []
         rows = 0
-        async with job.connect() as connection:
-            for number, target in enumerate(job.targets):
-                for leaf in await leaves(connection, target.table.relation.oid):
-                    free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
-                    query = (
-                        f"SELECT (t.ctid::text::point)[0]::bigint / {WINDOW_BLOCKS} AS number,"
-                        f" count(*) AS rows FROM ONLY {leaf.relation} AS t"
-                        f" WHERE ({target.pending}) AND {free} GROUP BY 1 ORDER BY 1"
-                    )
-                    for row in await connection.fetch(query, job.run_id, leaf.relation):
-                        start = row["number"] * WINDOW_BLOCKS
-                        found.append((number, Window(leaf.relation, start, start + WINDOW_BLOCKS)))
-                        rows += row["rows"]
+        for number, target in enumerate(job.targets):
+            for leaf in await leaves(connection, target.table.relation.oid):
+                free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
+                query = (
+                    f"SELECT (t.ctid::text::point)[0]::bigint / {WINDOW_BLOCKS} AS number,"
+                    f" count(*) AS rows FROM ONLY {leaf.relation} AS t"
+                    f" WHERE ({target.pending}) AND {free} GROUP BY 1 ORDER BY 1"
+                )
+                for row in await connection.fetch(query, job.run_id, leaf.relation):
+                    start = row["number"] * WINDOW_BLOCKS
+                    found.append((number, Window(leaf.relation, start, start + WINDOW_BLOCKS)))
+                    rows += row["rows"]
+        return found, rows
 
-    await persistently(job, "looking for rows that are still pending", once, skip=False)
-    return found, rows
+    return await steadily(job, "looking for rows that are still pending", look)
 
 
-async def _progress(job: Job, sweep: int) -> int:
-    async with job.connect() as connection:
-        return await job.ledger.work.sweep_progress(connection, job.run_id, sweep)
+async def _need_nothing(job: Job, left: list[tuple[int, Window]], rows: int) -> bool:
+    """Whether the transform says of every row that is still pending that it needs nothing.
+
+    The count must come out too: a row that the application updates moves, maybe to where we do not look.
+    """
+    judged = 0
+    for number, window in left:
+        async for batch in batches(job, number, window, INSPECTION + 2, ReadSize()):
+            if batch.items or batch.refusals:
+                return False
+            judged += batch.skipped
+    return judged == rows

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import asyncpg
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import BlobSealer
 from taaxdog_datamig.engine import control
+from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import RollbackReport, RunOptions
 from taaxdog_datamig.engine.rollback import Restored, restore_chunks, restore_definitions
 from taaxdog_datamig.engine.start import await_session_end, open_data_key, refuse_alive, stored_targets
-from taaxdog_datamig.errors import DatamigError, LeaseHeld, RefusedError
+from taaxdog_datamig.errors import DatamigError, LeaseHeld, LeaseLost, RefusedError
+from taaxdog_datamig.events import Warned
 from taaxdog_datamig.ledger import Ledger, actor
+from taaxdog_datamig.pg.retry import sqlstate
+from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
     import uuid
 
-    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.start import Started
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Keys listed in a report; the ledger has them all.
 LISTED = 10_000
+#: Longest time spent on giving a lease back, seconds.
+_LETTING_GO = 3.0
 
 
 async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) -> None:
@@ -42,26 +50,55 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
         reason: kept in the history.
         unless_untouched: mark it failed instead, when it has changed nothing.
     """
-    async with job.db.acquire() as connection, connection.transaction():
-        status = "paused"
-        if unless_untouched:
-            (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
-            if not record["changed"] and not record["ddl_done"]:
-                status = "failed"
-        await job.ledger.runs.set_status(connection, job.run_id, status, reason)
-        await job.ledger.audit.append(connection, f"run-{status}", job.run_id, {"reason": reason})
-        await job.ledger.runs.release(connection, job.run_id, job.epoch)
+    try:
+        async with job.db.acquire() as connection, transaction(connection):
+            if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
+                return  # somebody else's by now
+            status = "paused"
+            if unless_untouched:
+                (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
+                if not record["changed"] and not record["ddl_done"]:
+                    status = "failed"
+            await job.ledger.runs.set_status(connection, job.run_id, status, reason)
+            await job.ledger.audit.append(connection, f"run-{status}", job.run_id, {"reason": reason})
+            await job.ledger.runs.release(connection, job.run_id, job.epoch)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        # The reason to pause is what the caller must hear of. The run stays `running`, held by nobody once
+        # our session has ended, and is taken up all the same.
+        job.events.emit(Warned(message=f"the run could not be marked as paused ({sqlstate(error)})"))
 
 
 async def settle_failure(started: Started, error: Exception) -> None:
     """Roll a failed run back, and keep its error. When even that fails, the rollback can be continued."""
     job = started.job
     reason = str(error) if isinstance(error, DatamigError) else f"unexpected {type(error).__name__}"
-    async with job.db.acquire() as connection, connection.transaction():
-        await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
-        await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
-    async with held(job):
-        await _roll_back(job, started.ddl, reason)
+
+    async def give_up(connection: PoolConnectionProxy[Any]) -> None:
+        async with transaction(connection):
+            await _guard(connection, job)
+            await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
+            await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
+
+    await steadily(job, "recording a failure", give_up)
+    try:
+        async with held(job):
+            await _roll_back(job, started.ddl, reason)
+    except BaseException:
+        await let_go(job)
+        raise
+
+
+async def let_go(job: Job) -> None:
+    """Give the lease back where the server lets us: in a process that lives on, nobody need wait for its end.
+
+    Shielded and short: it is called on the way out.
+    """
+    with (
+        anyio.move_on_after(_LETTING_GO, shield=True),
+        contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError),
+    ):
+        async with job.db.acquire() as connection:
+            await job.ledger.runs.release(connection, job.run_id, job.epoch)
 
 
 async def undo(
@@ -84,7 +121,7 @@ async def undo(
     shapes, ddl = stored_targets(record)
     epoch = 0
     if not dry_run:
-        async with db.acquire() as connection, connection.transaction():
+        async with db.acquire() as connection, transaction(connection):
             await connection.execute("SET LOCAL lock_timeout = '10s'")
             await ledger.runs.lock(connection)
             (again,) = await ledger.runs.find(connection, run_id=record["id"])
@@ -118,12 +155,10 @@ async def undo(
         try:
             async with held(job):
                 done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"])
-        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
-            with anyio.move_on_after(10, shield=True):
-                async with db.acquire() as connection:
-                    await ledger.runs.release(connection, job.run_id, job.epoch)
+        except BaseException:
+            await let_go(job)
             raise
-    return await _report(db, ledger, record, done, time.monotonic() - began, dry_run=dry_run)
+    return await _report(job, record, done, time.monotonic() - began, dry_run=dry_run)
 
 
 async def _refuse_built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> None:
@@ -146,39 +181,53 @@ async def _refuse_built_upon(db: Database, ledger: Ledger, record: asyncpg.Recor
 async def _roll_back(job: Job, ddl: tuple[Any, ...], error: str | None) -> Restored:
     done = await restore_chunks(job, dry_run=False)
     if ddl:
-        async with job.db.acquire() as connection:
+
+        async def changed(connection: PoolConnectionProxy[Any]) -> bool:
             (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
-        if record["ddl_done"]:
+            return bool(record["ddl_done"])
+
+        if await steadily(job, "looking at the run", changed):
             await restore_definitions(job, ddl, done)
-    async with job.db.acquire() as connection, connection.transaction():
-        (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
-        await job.ledger.runs.set_affected(connection, job.run_id, record["changed"] - record["restored"])
-        await job.ledger.runs.set_status(connection, job.run_id, "rolled_back", error)
-        await job.ledger.audit.append(
-            connection,
-            "run-rolled-back",
-            job.run_id,
-            {"restored": record["restored"], "kept": record["kept"]},
-        )
-        await job.ledger.runs.release(connection, job.run_id, job.epoch)
+
+    async def end(connection: PoolConnectionProxy[Any]) -> None:
+        async with transaction(connection):
+            await _guard(connection, job)
+            (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
+            if record["status"] == "rolled_back":
+                return  # by an earlier try, whose answer was lost
+            affected = record["changed"] - record["restored"]
+            await job.ledger.runs.set_affected(connection, job.run_id, affected)
+            await job.ledger.runs.set_status(connection, job.run_id, "rolled_back", error)
+            entry = {"restored": record["restored"], "kept": record["kept"]}
+            await job.ledger.audit.append(connection, "run-rolled-back", job.run_id, entry)
+            await job.ledger.runs.release(connection, job.run_id, job.epoch)
+
+    await steadily(job, "recording the rollback", end)
     failpoints.hit("rollback-end")
     return done
 
 
+async def _guard(connection: PoolConnectionProxy[Any], job: Job) -> None:
+    if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
+        raise LeaseLost(f"run {job.run_id} was taken over by another process")
+
+
 async def _report(
-    db: Database, ledger: Ledger, record: asyncpg.Record, done: Restored, seconds: float, *, dry_run: bool
+    job: Job, record: asyncpg.Record, done: Restored, seconds: float, *, dry_run: bool
 ) -> RollbackReport:
     keys = done.keys
     restored, kept = done.rows, done.kept
     run_id: uuid.UUID = record["id"]
     if not dry_run:
         # The ledger's figures also count what an interrupted rollback had done before.
-        async with db.acquire() as connection:
-            (now,) = await ledger.runs.find(connection, run_id=run_id)
-            restored, kept = now["restored"], now["kept"]
-            keys = {}
-            for row in await ledger.work.conflicts(connection, run_id, LISTED):
-                keys.setdefault(row["tablename"], []).append(", ".join(row["key"]))
+        async def look(connection: PoolConnectionProxy[Any]) -> tuple[asyncpg.Record, list[asyncpg.Record]]:
+            (now,) = await job.ledger.runs.find(connection, run_id=run_id)
+            return now, await job.ledger.work.conflicts(connection, run_id, LISTED)
+
+        now, conflicts = await steadily(job, "looking at the run", look)
+        restored, kept, keys = now["restored"], now["kept"], {}
+        for row in conflicts:
+            keys.setdefault(row["tablename"], []).append(", ".join(row["key"]))
     return RollbackReport(
         run_id=str(run_id),
         migration=record["migration"],

@@ -14,6 +14,7 @@ from taaxdog_datamig.engine.images import Image, context_of
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.ledger import ChunkEntry, Refusal
 from taaxdog_datamig.pg.quoting import ident
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -103,7 +104,7 @@ class ChunkWriter:
         started = time.monotonic()
         async with job.connect() as connection:
             try:
-                async with connection.transaction():
+                async with transaction(connection):
                     await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
                     guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch, relation)
                     if guard is None:

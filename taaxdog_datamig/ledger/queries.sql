@@ -86,7 +86,7 @@ UPDATE datamig.runs SET control = $2 WHERE id = $1
 UPDATE datamig.runs
 SET status = 'succeeded', completed_at = clock_timestamp(), affected_rows = $2, report = $3::jsonb,
     error = NULL, control = NULL, waiting = NULL
-WHERE id = $1
+WHERE id = $1 AND status <> 'succeeded' RETURNING id
 
 -- name: reopen
 UPDATE datamig.runs SET status = $2, completed_at = NULL, control = NULL WHERE id = $1
@@ -114,6 +114,11 @@ WHERE (w.run_id, w.sweep, w.target, w.number) = (
     WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch < $3)
     ORDER BY target, number LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING w.target, w.number, w.relation, w.first, w.last
+
+-- name: reclaim
+UPDATE datamig.windows SET epoch = NULL
+WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch <= $3)
+RETURNING number
 
 -- name: window_done
 UPDATE datamig.windows w SET done = true, skipped = $6
@@ -150,9 +155,6 @@ SELECT count(*) FROM datamig.quarantine WHERE run_id = $1
 
 -- name: quarantine_by_table
 SELECT tablename, count(*) AS rows FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1
-
--- name: sweep_progress
-SELECT coalesce(sum(changed + conflicts), 0)::bigint FROM datamig.chunks WHERE run_id = $1 AND sweep = $2
 
 -- name: totals
 SELECT c.target, coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(conflicts), 0)::bigint AS conflicts,

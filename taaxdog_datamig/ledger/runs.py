@@ -169,6 +169,7 @@ class Runs:
 
     async def finish(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, affected: int, report: bytes
-    ) -> None:
-        """Record success."""
-        await connection.execute(self._sql["finish"], run_id, affected, report.decode())
+    ) -> bool:
+        """Record success; False when it was recorded before."""
+        found = await connection.fetchval(self._sql["finish"], run_id, affected, report.decode())
+        return found is not None

@@ -193,11 +193,11 @@ class Work:
         rows = await connection.fetch(self._sql["quarantine_by_table"], run_id)
         return {row["tablename"]: row["rows"] for row in rows}
 
-    async def sweep_progress(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int
-    ) -> int:
-        """Rows that a sweep changed, or found changed by somebody else."""
-        return int(await connection.fetchval(self._sql["sweep_progress"], run_id, sweep))
+    async def reclaim(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
+    ) -> bool:
+        """Give back the windows that were claimed under this lease or before and not done; were there any?"""
+        return bool(await connection.fetch(self._sql["reclaim"], run_id, sweep, epoch))
 
     async def quarantine(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int

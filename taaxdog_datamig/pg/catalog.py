@@ -29,6 +29,8 @@ class Column:
     category: str
     #: pg_type.typname, of the base type for a domain.
     base: str
+    #: As `type`, of the base type for a domain.
+    base_type: str
     not_null: bool
     generated: bool
 
@@ -45,8 +47,8 @@ class Column:
     @property
     def limit(self) -> int | None:
         """Longest value in characters, or None without a limit."""
-        if self.base in {"varchar", "bpchar"} and self.type.endswith(")"):
-            return int(self.type[self.type.rindex("(") + 1 : -1])
+        if self.base in {"varchar", "bpchar"} and self.base_type.endswith(")"):
+            return int(self.base_type[self.base_type.rindex("(") + 1 : -1])
         return None
 
 

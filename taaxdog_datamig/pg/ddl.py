@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import asyncpg
 
-from taaxdog_datamig.errors import DatabaseUnavailable, DatamigError, PreflightFailed, ServerRefused
+from taaxdog_datamig.errors import PreflightFailed, ServerRefused
 from taaxdog_datamig.events import EventBus, Waiting
-from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused, sqlstate
+from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -59,13 +60,14 @@ async def alter(
     Raises:
         PreflightFailed: another object depends on a column.
         ServerRefused: no privilege, or the lock was not to be had within `ddl_patience`.
-        DatabaseUnavailable: the server went away.
+        And what the driver raises when the connection is lost: what was asked for may be done or not, and
+        may be asked for again.
     """
     deadline = time.monotonic() + settings.ddl_patience
     delays = Backoff(first=0.2, cap=5.0).delays()
     while True:
         try:
-            async with connection.transaction():
+            async with transaction(connection):
                 await connection.execute(f"SET LOCAL lock_timeout = '{settings.lock_timeout * 1000:.0f}ms'")
                 for statement in statements:
                     await connection.execute(statement)
@@ -88,8 +90,10 @@ async def alter(
             return True
 
 
-def _refusal(error: Exception, doing: str, patience: float) -> DatamigError:
+def _refusal(error: Exception, doing: str, patience: float) -> Exception:
     """What to tell a person. The server's detail names objects here, it never quotes a row."""
+    if classify(error) is Fault.GONE:
+        return error
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _BLOCKED:
         return PreflightFailed(
             f"the table's definition cannot be changed: {error.detail or error.message} ({error.sqlstate})",
@@ -99,10 +103,5 @@ def _refusal(error: Exception, doing: str, patience: float) -> DatamigError:
         return ServerRefused(
             f"a lock was not to be had in {patience:g} s: {doing}",
             "A long transaction holds it: see pg_stat_activity, then start the run again",
-        )
-    if classify(error) is Fault.GONE:
-        return DatabaseUnavailable(
-            f"the server went away: {doing} ({sqlstate(error)})",
-            "Nothing was changed; start the same run again when it is back",
         )
     return refused(error, doing)

@@ -10,6 +10,7 @@ import orjson
 
 from taaxdog_datamig.pg.catalog import find_relation
 from taaxdog_datamig.pg.quoting import ident, qualified
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ async def _table(
     shown = [f"{ident(column)}::text" for column in columns]
     query = f"SELECT ROW({', '.join(rest)})::text, {', '.join(keys + shown)} FROM {relation.quoted} AS t"
     rows: dict[str, bytes] = {}
-    async with connection.transaction():
+    async with transaction(connection):
         async for record in connection.cursor(query, prefetch=2000):
             key = record[1 : 1 + len(keys)]
             told = [

@@ -1,0 +1,173 @@
+"""Pages of what plans and runs tell: plan, run report, rollback report, run record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
+from taaxdog_datamig_cli.units import count, duration, moment, size
+
+_TONES: dict[str, Tone] = {
+    "succeeded": "good",
+    "nothing_to_do": "good",
+    "already_run": "good",
+    "failed": "bad",
+    "paused": "warn",
+    "rolling_back": "warn",
+    "rolled_back": "warn",
+}
+
+_ENDINGS: dict[str, str] = {
+    "succeeded": "done",
+    "nothing_to_do": "nothing to do",
+    "already_run": "already run",
+    "rolled_back": "rolled back",
+}
+
+_CONFLICT_KEYS_SHOWN = 10
+
+
+def run_page(report: RunReport) -> Page:
+    """What a run did, or a dry run would have done."""
+    ending = _ENDINGS.get(report.status, report.status)
+    title = f"{report.migration} {report.version}: {ending}"
+    if report.dry_run:
+        title += " (dry run, nothing was changed)"
+    blocks: list[Block] = [Line(title, _TONES.get(report.status, "plain"))]
+    if report.status == "already_run":
+        return [*blocks, *(Line(text) for text in report.warnings)]
+    blocks.append(Facts(_run_facts(report)))
+    if report.quarantined_rows and report.run_id:
+        blocks.append(Line(f"Refused rows: datamig quarantine list {report.run_id}", "warn"))
+    if report.error:
+        blocks.append(Line(report.error, "bad"))
+    return [*blocks, *_warnings(report.warnings)]
+
+
+def _run_facts(report: RunReport) -> list[tuple[str, str]]:
+    verb = "rows that would change" if report.dry_run else "rows changed"
+    pairs = [("run", report.run_id)] if report.run_id else []
+    pairs.append((verb, count(report.changed_rows)))
+    for name, number in (
+        ("rows skipped", report.skipped_rows),
+        ("rows quarantined", report.quarantined_rows),
+        ("rows read again", report.conflicts),
+    ):
+        if number:
+            pairs.append((name, count(number)))
+    seconds = (report.finished_at - report.started_at).total_seconds()
+    pairs.append(("time", f"{duration(seconds)} ({count(round(report.rows_per_second))} rows/s)"))
+    if report.hot_ratio is not None:
+        pairs.append(("heap-only updates", f"{report.hot_ratio:.0%}"))
+    if report.wal_bytes:
+        pairs.append(("WAL", size(report.wal_bytes)))
+    if report.backup_id:
+        pairs.append(("backup", report.backup_id))
+    pairs += [(f"proof: {name.replace('_', ' ')}", _fact(value)) for name, value in report.proof.items()]
+    if report.resumed:
+        pairs.append(("resumed", "this process went on where another had stopped"))
+    return pairs
+
+
+def _fact(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return count(value)
+        case dict():
+            return ", ".join(f"{key}: {_fact(item)}" for key, item in value.items())
+        case list() | tuple():
+            return ", ".join(_fact(item) for item in value)
+    return str(value)
+
+
+def plan_page(plan: Plan) -> Page:
+    """What a run would do."""
+    blocks: list[Block] = [Line(f"{plan.migration} {plan.version}: {plan.description}", "head")]
+    if not plan.applicable:
+        return [*blocks, Line(f"Not applicable here: {plan.reason}", "warn")]
+    blocks.append(
+        Table(
+            ("table", "columns", "pending rows", "of", "size", "estimate"),
+            [
+                (
+                    table.table,
+                    ", ".join(table.columns),
+                    count(table.pending_rows),
+                    count(table.total_rows),
+                    size(table.heap_bytes),
+                    table.estimate,
+                )
+                for table in plan.tables
+            ],
+            numbers=frozenset({"pending rows", "of", "size"}),
+        )
+    )
+    shortest, longest = plan.seconds
+    pairs = [("pending rows", count(plan.pending_rows))]
+    if longest:
+        source = f" ({plan.seconds_from})" if plan.seconds_from else ""
+        pairs.append(("time", f"{duration(shortest)} to {duration(longest)}{source}"))
+    if plan.growth_bytes or plan.wal_bytes:
+        pairs.append(("growth", f"{size(plan.growth_bytes)} of table, {size(plan.wal_bytes)} of WAL"))
+    for table in plan.tables:
+        pairs += [("definition", statement) for statement in table.ddl]
+        pairs += [("trigger fires", f"{table.table}: {name}") for name in table.triggers]
+        pairs += [("index affected", f"{table.table}: {name}") for name in table.indexes]
+    return [*blocks, Facts(pairs), *_warnings(plan.warnings)]
+
+
+def rollback_page(report: RollbackReport) -> Page:
+    """What a rollback restored, and what it left alone."""
+    verb = "would be rolled back" if report.dry_run else "rolled back"
+    blocks: list[Block] = [
+        Line(f"{report.migration}, run {report.run_id}: {verb}", "warn" if report.conflicts else "good"),
+        Facts(
+            [
+                ("rows restored", count(report.restored_rows)),
+                ("rows left alone", count(report.conflicts)),
+                ("time", duration(report.seconds)),
+            ]
+        ),
+    ]
+    if report.conflicts:
+        blocks.append(Line("Left alone, because they were changed after the run:", "warn"))
+        for table, keys in report.conflict_keys.items():
+            more = len(keys) - _CONFLICT_KEYS_SHOWN
+            shown = ", ".join(keys[:_CONFLICT_KEYS_SHOWN]) + (f" and {count(more)} more" if more > 0 else "")
+            blocks.append(Line(f"  {table}: {shown}"))
+    return [*blocks, *_warnings(report.warnings)]
+
+
+def record_page(run: RunRecord) -> Page:
+    """How a run stands."""
+    pairs = [
+        ("run", run.run_id),
+        ("started", moment(run.started_at)),
+        ("rows changed", f"{count(run.affected_rows)} of about {count(run.estimated_rows)}"),
+    ]
+    if run.completed_at:
+        pairs.insert(2, ("completed", moment(run.completed_at)))
+    if run.quarantined_rows:
+        pairs.append(("rows quarantined", count(run.quarantined_rows)))
+    if run.owner:
+        pairs.append(
+            ("held by", f"{run.owner} ({'alive' if run.alive else 'gone; `run` or `resume` goes on'})")
+        )
+    for name, text in (
+        ("requested", run.control),
+        ("waits for", run.waiting),
+        ("error", run.error),
+        ("rollback", run.rollback),
+        ("by", ", ".join(f"{name} {value}" for name, value in run.actor.items())),
+    ):
+        if text:
+            pairs.append((name, text))
+    title = f"{run.migration} {run.version}: {_ENDINGS.get(run.status, run.status)}"
+    return [Line(title, _TONES.get(run.status, "plain")), Facts(pairs)]
+
+
+def _warnings(warnings: tuple[str, ...]) -> list[Line]:
+    return [Line(f"warning: {text}", "warn") for text in warnings]

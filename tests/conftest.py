@@ -21,6 +21,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from taaxdog_datamig.embedded import EmbeddedServer
+from tests import sample as sample_module
 
 URL = "DATAMIG_TEST_DATABASE_URL"
 
@@ -208,3 +209,36 @@ def data_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="datamig tests ", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder, "kept data")
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment with the tests' key, and nothing else that settings come from."""
+    for name in list(os.environ):
+        if name.startswith("FIELD_ENCRYPTION_") or name in {"DATABASE_URL", "BACKUP_DIR", "LOG_LEVEL"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FIELD_ENCRYPTION_KEY", sample_module.KEY)
+    monkeypatch.setenv("FIELD_ENCRYPTION_LEGACY_KEY", sample_module.LEGACY_KEY.hex())
+
+
+Templates = Callable[[str, Callable[[str], Awaitable[None]]], str]
+
+
+@pytest.fixture
+def sample(keyed: None, template_database: Templates, database_from: Callable[[str], str]) -> str:
+    """The URL of a sample database of this test's own: 1,000 users, with faults and legacy values."""
+    return database_from(template_database("sample", sample_module.build))
+
+
+@pytest.fixture
+def sealed_sample(keyed: None, template_database: Templates, database_from: Callable[[str], str]) -> str:
+    """As `sample`, after encrypt-user-data."""
+    return database_from(template_database("sealed_sample", sample_module.build_sealed))
+
+
+@pytest.fixture(scope="session")
+def pristine(template_database: Templates, databases: Databases) -> Iterator[str]:
+    """The sample for tests that only read it: one copy for all of them."""
+    dsn = databases.create(template_database("sample", sample_module.build))
+    yield dsn
+    databases.drop(dsn)

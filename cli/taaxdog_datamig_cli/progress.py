@@ -212,6 +212,11 @@ class Live:
                 total = self._meter.rows_expected or None
                 self._update(total=total, completed=self._meter.rows_done, note=str(self._meter))
 
+    @property
+    def note(self) -> str:
+        """What stands behind the bar."""
+        return str(self._progress.tasks[0].fields["note"]) if self._progress and self._progress.tasks else ""
+
     def _update(self, *, note: str, total: float | None = None, completed: float | None = None) -> None:
         assert self._progress is not None
         assert self._task is not None

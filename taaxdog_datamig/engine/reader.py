@@ -118,8 +118,11 @@ def _decide(
     except Exception as error:  # noqa: BLE001 - whatever a user's code raises concerns this row only
         return Refusal(key=key, code="transform-error", reason=_place(error))
     if unknown := outcome.keys() - values.keys():
+        # A name of the table's own may be told; anything else may be a value in the place of a name.
+        named = sorted(unknown & target.table.relation.columns.keys())
         raise RunError(
-            f"the transform changes {min(unknown)}, which is not among the migration's columns",
+            f"the transform changes {named[0] if named else 'something'}, which is not among the migration's "
+            "columns",
             f"Its columns are {', '.join(values)}",
         )
     return new

@@ -24,7 +24,7 @@ from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport,
 from taaxdog_datamig.engine.start import Proposal, Started, await_session_end, start, start_dry
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
-from taaxdog_datamig.engine.undo import pause_run, settle_failure, undo
+from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure, undo
 from taaxdog_datamig.errors import (
     DatabaseUnavailable,
     DatamigError,
@@ -40,7 +40,7 @@ from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_versio
 from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.ddl import alter
-from taaxdog_datamig.pg.retry import Fault, classify, lost, told
+from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
@@ -105,6 +105,7 @@ class Runner:
             )
         return states
 
+    @server_errors("planning")
     async def plan(self, name: str) -> Plan:
         """What a run would do. Changes nothing.
 
@@ -119,6 +120,7 @@ class Runner:
             return _not_applicable(migration, answer)
         return await make_plan(self.db, migration, targets)
 
+    @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
 
@@ -138,10 +140,6 @@ class Runner:
         """
         options = options or RunOptions()
         self._check(options)
-        with told(f"running {name}"):
-            return await self._run(name, options)
-
-    async def _run(self, name: str, options: RunOptions) -> RunReport:
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run)
         if (
@@ -182,6 +180,7 @@ class Runner:
         started = await start(proposal)
         return await self._guarded(started, plan, started_at)
 
+    @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
         """Undo a run from its before-images.
 
@@ -194,11 +193,9 @@ class Runner:
             RefusedError: it was rolled back already, or its before-images are gone.
             LeaseHeld: a live process works on it.
         """
-        with told(f"rolling back {ref}"):
-            async with self._step("rollback"):
-                return await undo(
-                    self.db, ref, self.events, Keyring.from_settings(self.settings), dry_run=dry_run
-                )
+        async with self._step("rollback"):
+            keyring = Keyring.from_settings(self.settings)
+            return await undo(self.db, ref, self.events, keyring, dry_run=dry_run)
 
     async def resume(self, ref: str, options: RunOptions | None = None) -> RunReport:
         """Go on, here, with a run that is paused or was left by a killed process.
@@ -218,18 +215,22 @@ class Runner:
             )
         return await self.run(record["migration"], options or RunOptions(**orjson.loads(record["options"])))
 
+    @server_errors("reading the ledger")
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
         return await control.status(self.db, ref)
 
+    @server_errors("reading the ledger")
     async def history(self, limit: int = 20, *, failed: bool = False) -> list[RunRecord]:
         """Runs, newest first; with `failed` those that failed or were rolled back."""
         return await control.history(self.db, limit, failed=failed)
 
+    @server_errors("pausing the run")
     async def pause(self, ref: str) -> RunRecord:
         """Ask the process that works on a run to stop between two chunks."""
         return await control.request(self.db, ref, "pause")
 
+    @server_errors("cancelling the run")
     async def cancel(self, ref: str) -> RunRecord:
         """Ask the process that works on a run to stop and roll it back; without one, do so here."""
         record = await control.request(self.db, ref, "cancel")
@@ -238,6 +239,7 @@ class Runner:
             (record,) = await control.status(self.db, record.run_id)
         return record
 
+    @server_errors("reading the ledger")
     async def quarantine(self, ref: str, limit: int = 1000) -> list[QuarantineRecord]:
         """Rows that a run refused."""
         return await control.quarantine(self.db, ref, limit)
@@ -311,9 +313,10 @@ class Runner:
         """Work under the lease, and leave the run in a state that says what happened."""
         job = started.job
         try:
-            async with held(job):
+            async with server_errors(f"running {plan.migration}"), held(job):
                 report = await self._work(started, plan, started_at)
         except (LeaseLost, DatabaseUnavailable):
+            await let_go(job)
             raise  # not ours to write any more, or no way to
         except RunPaused as error:
             await pause_run(job, error.what)
@@ -323,8 +326,6 @@ class Runner:
                 await pause_run(job, "interrupted")
             raise
         except Exception as error:
-            if classify(error) is Fault.GONE:
-                raise lost(error, "the run") from None
             # What the server refuses now it may take later, and a rollback would meet the same refusal.
             if job.options.on_failure == "pause" or isinstance(error, ServerRefused | RefusedError):
                 await pause_run(job, str(error), unless_untouched=isinstance(error, PreflightFailed))

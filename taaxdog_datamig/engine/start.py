@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import asyncpg
 import attrs
 import orjson
 
@@ -25,7 +26,6 @@ from taaxdog_datamig.throttle import ChunkSize
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.crypto import Keyring
@@ -182,7 +182,13 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 estimated_rows=proposal.plan.pending_rows,
             )
         finally:
-            # The session would go back to the pool with its temporary tables.
+            # Now, and not whenever the server notices that the session is gone: who asks after a dry run
+            # must find nothing of it. A session that cannot any more takes its tables with it.
+            with (
+                anyio.move_on_after(5, shield=True),
+                contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+            ):
+                await connection.execute("DISCARD TEMP")
             connection.terminate()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Keys listed in a report; the ledger has them all.
 LISTED = 10_000
+#: Longest time spent on giving a lease back, seconds.
+_LETTING_GO = 3.0
 
 
 async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) -> None:
@@ -77,8 +80,25 @@ async def settle_failure(started: Started, error: Exception) -> None:
             await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
 
     await steadily(job, "recording a failure", give_up)
-    async with held(job):
-        await _roll_back(job, started.ddl, reason)
+    try:
+        async with held(job):
+            await _roll_back(job, started.ddl, reason)
+    except BaseException:
+        await let_go(job)
+        raise
+
+
+async def let_go(job: Job) -> None:
+    """Give the lease back where the server lets us: in a process that lives on, nobody need wait for its end.
+
+    Shielded and short: it is called on the way out.
+    """
+    with (
+        anyio.move_on_after(_LETTING_GO, shield=True),
+        contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError),
+    ):
+        async with job.db.acquire() as connection:
+            await job.ledger.runs.release(connection, job.run_id, job.epoch)
 
 
 async def undo(
@@ -135,10 +155,8 @@ async def undo(
         try:
             async with held(job):
                 done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"])
-        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
-            with anyio.move_on_after(10, shield=True):
-                async with db.acquire() as connection:
-                    await ledger.runs.release(connection, job.run_id, job.epoch)
+        except BaseException:
+            await let_go(job)
             raise
     return await _report(job, record, done, time.monotonic() - began, dry_run=dry_run)
 

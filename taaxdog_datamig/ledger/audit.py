@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _GENESIS = hashlib.sha256(b"datamig/audit/v1").digest()
 _PAGE = 1000
+#: Entries are numbered from 1; one that somebody put in front of them must be seen, too.
+_BEFORE_ALL = -(1 << 63)
 
 
 def package_version() -> str:
@@ -74,7 +76,7 @@ class Audit:
         """Walk the chain. Returns the number of the first entry that does not fit, or None."""
         seq, previous = 0, _GENESIS
         while True:
-            rows = await connection.fetch(self._sql["audit_entries"], seq, _PAGE)
+            rows = await connection.fetch(self._sql["audit_entries"], seq or _BEFORE_ALL, _PAGE)
             for row in rows:
                 seq += 1
                 body = f"{seq}\n{row['event']}\n{row['run_id'] or ''}\n{row['entry']}".encode()
@@ -88,5 +90,5 @@ class Audit:
             if head is not None and (head["seq"], head["hash"]) == (seq, previous):
                 return None
             # Somebody may have added an entry between the two questions; then it is there by now.
-            if not await connection.fetch(self._sql["audit_entries"], seq, 1):
+            if not await connection.fetch(self._sql["audit_entries"], seq or _BEFORE_ALL, 1):
                 return seq + 1

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.crypto import FieldCipher, Keyring
     from taaxdog_datamig.pg.catalog import Column
-    from taaxdog_datamig.profile import FittedTable
+    from taaxdog_datamig.profile import FittedProfile, FittedTable
 
 #: Types whose values are strings that a token can replace.
 _STRINGS = {"text", "varchar", "bpchar", "citext"}
@@ -69,19 +69,26 @@ class EncryptUserData(Migration):
         tables = [table for table in profile.tables.values() if table.spec.sensitive]
         if not any(table.sensitive for table in tables):
             raise NotApplicable("none of the profile's sensitive columns is in this database")
-        missing = {name.partition(".")[0] for name in profile.missing}
+        warnings = _absent(profile)
         return [
-            _target(keyring, table, _absent(table) if table.spec.name in missing else ())
-            for table in tables
-            if table.sensitive
+            # What is absent has no table of its own to be said with.
+            _target(keyring, table, () if number else warnings)
+            for number, table in enumerate(table for table in tables if table.sensitive)
         ]
 
 
-def _absent(table: FittedTable) -> tuple[str, ...]:
-    names = [
-        spec.name for spec in table.spec.sensitive if not spec.optional and table.column(spec.name) is None
-    ]
-    return tuple(f"{table.spec.name}.{name} is not in this database: nothing to seal there" for name in names)
+def _absent(profile: FittedProfile) -> tuple[str, ...]:
+    sensitive = {
+        name
+        for table in profile.profile.tables.values()
+        for column in table.sensitive
+        for name in (table.name, f"{table.name}.{column.name}")
+    }
+    return tuple(
+        f"{name} is not in this database: nothing to seal there"
+        for name in profile.missing
+        if name in sensitive
+    )
 
 
 def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> Target:

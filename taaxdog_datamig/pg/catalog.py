@@ -29,6 +29,8 @@ class Column:
     category: str
     #: pg_type.typname, of the base type for a domain.
     base: str
+    #: As `type`, of the base type for a domain.
+    base_type: str
     not_null: bool
     generated: bool
 
@@ -45,8 +47,8 @@ class Column:
     @property
     def limit(self) -> int | None:
         """Longest value in characters, or None without a limit."""
-        if self.base in {"varchar", "bpchar"} and self.type.endswith(")"):
-            return int(self.type[self.type.rindex("(") + 1 : -1])
+        if self.base in {"varchar", "bpchar"} and self.base_type.endswith(")"):
+            return int(self.base_type[self.base_type.rindex("(") + 1 : -1])
         return None
 
 
@@ -128,6 +130,11 @@ async def find_relation(connection: PoolConnectionProxy[Any], quoted: str) -> Re
 async def leaves(connection: PoolConnectionProxy[Any], oid: int) -> list[Leaf]:
     """The heaps that hold the table's rows, with their sizes as they are now."""
     return [Leaf(**row) for row in await connection.fetch(_SQL["leaves"], oid)]
+
+
+async def heirs(connection: PoolConnectionProxy[Any], oid: int) -> list[str]:
+    """Tables that inherit from it: their rows are its rows, too, but `leaves` does not name them."""
+    return [row["name"] for row in await connection.fetch(_SQL["heirs"], oid)]
 
 
 async def hangers(connection: PoolConnectionProxy[Any], oid: int, columns: Iterable[str]) -> Hangers:

@@ -14,12 +14,20 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass($1::text)
 
 -- name: columns
+-- `base_type` is the type behind a domain, however many domains deep, with its length.
 SELECT a.attname AS name, a.attnum AS number, format_type(a.atttypid, a.atttypmod) AS type,
-       t.typcategory::text AS category, bt.typname::text AS base,
+       t.typcategory::text AS category, bt.typname::text AS base, format_type(b.type, b.modifier) AS base_type,
        a.attnotnull AS not_null, a.attgenerated::text <> '' AS generated
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
-JOIN pg_type bt ON bt.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+CROSS JOIN LATERAL (
+    WITH RECURSIVE behind(type, modifier, depth) AS (
+        SELECT a.atttypid, a.atttypmod, 0
+        UNION ALL
+        SELECT d.typbasetype, d.typtypmod, depth + 1
+        FROM behind JOIN pg_type d ON d.oid = behind.type WHERE d.typtype = 'd')
+    SELECT type, modifier FROM behind ORDER BY depth DESC LIMIT 1) b
+JOIN pg_type bt ON bt.oid = b.type
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 
@@ -48,6 +56,13 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid IN (SELECT $1::oid UNION SELECT relid FROM pg_partition_tree($1::oid) WHERE isleaf)
   AND c.relkind <> 'p'
 ORDER BY c.oid
+
+-- name: heirs
+-- Children by INHERITS. (A partition is a leaf; one that is a foreign table rules a primary key out.)
+SELECT c.oid::regclass::text AS name
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = $1::oid AND NOT c.relispartition
+ORDER BY 1
 
 -- name: indexes_on
 -- Every index that depends on one of the columns: as a key, in an expression or in its predicate.

@@ -13,7 +13,7 @@ import attrs
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 #: What the driver raises. InternalClientError comes from using a connection that the server has just ended.
@@ -95,6 +95,8 @@ def describe(error: asyncpg.PostgresError) -> str:
     return f"{kind} ({sqlstate(error)})" + (f" on {', '.join(names)}" if names else "").replace("_name", "")
 
 
+#: Functions of the server that refuse access, naming the object.
+_ACCESS_CHECKS = {"aclcheck_error", "check_enable_rls"}
 #: SQLSTATE to (what, todo) for refusals that a person can mend.
 _REFUSALS = {
     "42501": ("the role may not do this", "Grant it, or connect as the tables' owner"),
@@ -105,9 +107,14 @@ _REFUSALS = {
 
 
 def refused(error: BaseException, doing: str) -> ServerRefused:
-    """An error for a person out of a fatal server error. The server's message is not repeated."""
+    """An error for a person out of a fatal server error.
+
+    The server's message is repeated only where its own access checks wrote it: it names objects then.
+    """
     state = sqlstate(error)
     what, todo = _REFUSALS.get(state, (f"the server answered {type(error).__name__}", ""))
+    if getattr(error, "server_source_function", None) in _ACCESS_CHECKS:
+        what = str(error)
     return ServerRefused(f"{doing}: {what} ({state})", todo)
 
 
@@ -115,13 +122,18 @@ def lost(error: BaseException, doing: str) -> DatabaseUnavailable:
     """An error for a person out of a lost connection."""
     return DatabaseUnavailable(
         f"{doing}: the connection to the server was lost ({sqlstate(error)})",
-        "When it is back, start the same again: it goes on where it stopped",
+        "When it is back, start the same again: a run goes on where it stopped",
     )
 
 
-@contextlib.contextmanager
-def told(doing: str) -> Iterator[None]:
-    """Turn the driver's errors that nothing else has dealt with into errors for a person."""
+@contextlib.asynccontextmanager
+async def server_errors(doing: str) -> AsyncIterator[None]:
+    """Turn what the server says within the block into errors of ours. Also a decorator of coroutines.
+
+    Raises:
+        DatabaseUnavailable: the connection was lost.
+        ServerRefused: any other answer.
+    """
     try:
         yield
     except DRIVER_ERRORS as error:

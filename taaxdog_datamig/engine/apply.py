@@ -9,7 +9,7 @@ import asyncpg
 import attrs
 
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
-from taaxdog_datamig.pg.retry import Backoff, Fault, classify, describe, refused, sqlstate
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Backoff, Fault, classify, describe, refused, sqlstate
 from taaxdog_datamig.pg.rows import Shape, transposed
 from taaxdog_datamig.pg.transactions import transaction
 
@@ -166,7 +166,7 @@ async def persistently(job: Job, doing: str, work: Callable[[Mode], Awaitable[No
     while True:
         try:
             await work(mode)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, EOFError) as error:
+        except DRIVER_ERRORS as error:
             fault = classify(error)
             if fault is Fault.DATA and not mode.bisect:
                 mode = attrs.evolve(mode, bisect=True)

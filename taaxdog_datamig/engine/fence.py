@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.reader import judge
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import outside_quarantine
-from taaxdog_datamig.pg.retry import Fault, classify
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Fault, classify, refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,16 +75,15 @@ async def _fence_heap(job: Job, number: int, relation: str) -> bool:
         batch = judge(target, records[:FENCED_ROWS])
         return batch.items, batch.refusals
 
-    async with job.connect() as connection:
-        began = time.monotonic()
-        await look(connection)
+    began = time.monotonic()
+    await steadily(job, "looking for the last rows", look)
     if time.monotonic() - began > limit / 2:
         return False
     try:
         await ChunkWriter(job=job, target=number, sweep=_SWEEP).write_at_once(relation, read)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DRIVER_ERRORS as error:
         if classify(error) is Fault.FATAL:
-            raise
+            raise refused(error, f"changing the last rows of {relation}") from None
         job.events.emit(Waiting(reason="the application holds locks on the table", seconds=0))
         return False
     return complete

@@ -11,11 +11,10 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
-import asyncpg
 
 from taaxdog_datamig.engine.groups import only_error
 from taaxdog_datamig.errors import LeaseLost
-from taaxdog_datamig.pg.retry import Fault, classify, refused
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Fault, classify, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +53,7 @@ async def _renew(job: Job) -> None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     renewed = time.monotonic()
                     await anyio.sleep(min(1.0, seconds / 3))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DRIVER_ERRORS as error:
             if classify(error) in {Fault.DATA, Fault.FATAL}:
                 raise refused(error, "renewing the lease") from None
             # The chunks have their own patience with a server that is away; a lease that nobody

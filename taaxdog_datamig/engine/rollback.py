@@ -56,15 +56,19 @@ async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
     """
     failpoints.hit("rollback-begin")
     done = Restored()
-    before = _NEWEST
+    before, outages = _NEWEST, job.outages
     while True:
 
         async def find(connection: PoolConnectionProxy[Any], before: int = before) -> asyncpg.Record | None:
             return await job.ledger.work.next_to_restore(connection, job.run_id, before)
 
         chunk = await steadily(job, "looking for the next chunk", find)
-        if chunk is None:
+        if chunk is None and outages == job.outages:
             return done
+        if chunk is None:
+            # A server that crashed has forgotten what it had not written to disk: once more from the top.
+            before, outages = _NEWEST, job.outages
+            continue
         if chunk["image"] is None:
             raise RefusedError(
                 f"the before-images of run {job.run_id} are gone", "Restore the tables from a backup instead"

@@ -149,18 +149,22 @@ async def _claim(job: Job, sweep: int) -> Claim | None:
 
 async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
     """Everything that is to be done in one window."""
-    while True:
+    recorded = False
+    while not recorded:
         outages = job.outages
         skipped = await _pass(job, sweep, claim, size)
-        # A server that crashed has lost chunks that it had not written to disk yet, and with them what
-        # only this window's sweep would find: rows to be refused.
-        if outages == job.outages:
-            break
 
-    async def done(connection: PoolConnectionProxy[Any]) -> None:
-        await job.ledger.work.window_done(connection, job.run_id, sweep, claim, job.epoch, skipped)
+        async def done(
+            connection: PoolConnectionProxy[Any], outages: int = outages, skipped: int = skipped
+        ) -> bool:
+            # A server that crashed has lost chunks that it had not written to disk yet, and with them what
+            # only this window's sweep would find: rows to be refused.
+            if outages != job.outages:
+                return False
+            await job.ledger.work.window_done(connection, job.run_id, sweep, claim, job.epoch, skipped)
+            return True
 
-    await steadily(job, "recording a window", done)
+        recorded = await steadily(job, "recording a window", done)
 
 
 async def _pass(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:

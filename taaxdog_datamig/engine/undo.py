@@ -22,7 +22,7 @@ from taaxdog_datamig.engine.start import await_session_end, open_data_key, refus
 from taaxdog_datamig.errors import DatamigError, LeaseHeld, LeaseLost, RefusedError
 from taaxdog_datamig.events import Warned
 from taaxdog_datamig.ledger import Ledger, actor
-from taaxdog_datamig.pg.retry import sqlstate
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, sqlstate
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
 
@@ -62,7 +62,7 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
             await job.ledger.runs.set_status(connection, job.run_id, status, reason)
             await job.ledger.audit.append(connection, f"run-{status}", job.run_id, {"reason": reason})
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except DRIVER_ERRORS as error:
         # The reason to pause is what the caller must hear of. The run stays `running`, held by nobody once
         # our session has ended, and is taken up all the same.
         job.events.emit(Warned(message=f"the run could not be marked as paused ({sqlstate(error)})"))

@@ -35,10 +35,12 @@ SET status = $2, error = $3, control = NULL, waiting = NULL,
 WHERE id = $1
 
 -- name: heartbeat
+-- A run that is over is nobody's, although the process that ended it may give a last sign of life.
 UPDATE datamig.runs r
-SET owner = $3, backend = pg_backend_pid(), waiting = $5,
+SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, backend = pg_backend_pid(), waiting = $5,
     backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
-    lease_expires = clock_timestamp() + make_interval(secs => $4::float8)
+    lease_expires = CASE WHEN r.completed_at IS NULL
+                         THEN clock_timestamp() + make_interval(secs => $4::float8) END
 FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
 RETURNING r.control
 

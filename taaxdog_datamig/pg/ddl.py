@@ -14,7 +14,7 @@ import asyncpg
 
 from taaxdog_datamig.errors import PreflightFailed, ServerRefused
 from taaxdog_datamig.events import EventBus, Waiting
-from taaxdog_datamig.pg.retry import Backoff, Fault, classify, refused
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Backoff, Fault, classify, refused
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def alter(
                     raise _DryRun  # noqa: TRY301 - the transaction must see it
         except _DryRun:
             return True
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DRIVER_ERRORS as error:
             if classify(error) is Fault.DATA:
                 return False
             delay = next(delays)

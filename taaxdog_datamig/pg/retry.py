@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
+#: What the driver raises. InternalClientError comes from using a connection that the server has just ended.
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    EOFError,
+)
+
+
 class Fault(enum.Enum):
     """Whose fault an error is, which decides what is done about it."""
 
@@ -65,7 +76,7 @@ def classify(error: BaseException) -> Fault:
             return Fault.DATA  # a value that cannot be encoded, such as a lone surrogate
         # asyncpg has no class of its own for using a connection that is closed or closing.
         return Fault.GONE if "clos" in str(error) or "releas" in str(error) else Fault.FATAL
-    return Fault.GONE if isinstance(error, OSError | TimeoutError | EOFError) else Fault.FATAL
+    return Fault.GONE if isinstance(error, DRIVER_ERRORS) else Fault.FATAL
 
 
 def sqlstate(error: BaseException) -> str:
@@ -125,7 +136,9 @@ async def server_errors(doing: str) -> AsyncIterator[None]:
     """
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, TimeoutError) as error:
+    except DRIVER_ERRORS as error:
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            raise  # a file's, not the server's
         raise (lost if classify(error) is Fault.GONE else refused)(error, doing) from None
 
 

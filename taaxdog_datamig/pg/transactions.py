@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import asyncpg
+
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +37,7 @@ async def transaction(connection: PoolConnectionProxy[Any]) -> AsyncIterator[Non
     except BaseException:
         with (
             anyio.move_on_after(_ROLLBACK_PATIENCE, shield=True),
-            contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+            contextlib.suppress(*DRIVER_ERRORS),
         ):
             await inner.rollback()
         raise

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from shouting import fill
+
+pytest.register_assert_rewrite("campaign", "shouting")
+
+from shouting import fill  # noqa: E402 - once its assertions explain themselves
 
 Template = Callable[[str, Callable[[str], Awaitable[None]]], str]
 

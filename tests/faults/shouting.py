@@ -43,6 +43,12 @@ def shouted(text: str | None) -> str | None:
     return f"{text.upper()}, {len(text)}!" if text and text.startswith("word") else text
 
 
+WIDEN = Ddl(
+    do="ALTER TABLE words ALTER COLUMN word TYPE text",
+    undo="ALTER TABLE words ALTER COLUMN word TYPE varchar(10)",
+)
+
+
 class Shout(ColumnMigration):
     """Puts words in capitals, with their length: longer than the column was."""
 
@@ -55,20 +61,12 @@ class Shout(ColumnMigration):
 
     async def targets(self) -> Sequence[Target]:
         (target,) = await super().targets()
-        field = attrs.evolve(target.shape.columns[0], type="text")
-        return [
-            attrs.evolve(
-                target,
-                shape=attrs.evolve(target.shape, columns=(field,)),
-                inspect="word LIKE '?%'",
-                ddl=(
-                    Ddl(
-                        do="ALTER TABLE words ALTER COLUMN word TYPE text",
-                        undo="ALTER TABLE words ALTER COLUMN word TYPE varchar(10)",
-                    ),
-                ),
-            )
-        ]
+        (column,) = target.shape.columns
+        target = attrs.evolve(target, inspect="word LIKE '?%'")
+        if column.type == "text":
+            return [target]
+        shape = attrs.evolve(target.shape, columns=(attrs.evolve(column, type="text"),))
+        return [attrs.evolve(target, shape=shape, ddl=(WIDEN,))]
 
     def transform(self, row: Row) -> Outcome:
         text = row["word"]

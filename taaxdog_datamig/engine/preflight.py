@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from taaxdog_datamig.errors import KeyMissing, KeyWrong, PreflightFailed, ServerRefused
-from taaxdog_datamig.pg.catalog import hangers, old_transactions
+from taaxdog_datamig.pg.catalog import hangers, heirs, old_transactions
 from taaxdog_datamig.pg.database import MINIMUM_SERVER
 
 if TYPE_CHECKING:
@@ -103,6 +103,11 @@ async def check_targets(
         for target in targets:
             check_relation(target)
             relation = target.table.relation
+            if children := await heirs(connection, relation.oid):
+                raise PreflightFailed(
+                    f"{', '.join(children)} inherits from {relation.label}: its rows would stay as they are",
+                    "Make it a partition, or end the inheritance (ALTER TABLE ... NO INHERIT)",
+                )
             names = [field.column for field in target.shape.columns]
             hanging = await hangers(connection, relation.oid, names)
             if target.ddl and hanging.dependents:

@@ -132,6 +132,11 @@ async def leaves(connection: PoolConnectionProxy[Any], oid: int) -> list[Leaf]:
     return [Leaf(**row) for row in await connection.fetch(_SQL["leaves"], oid)]
 
 
+async def heirs(connection: PoolConnectionProxy[Any], oid: int) -> list[str]:
+    """Tables that inherit from it: their rows are its rows, too, but `leaves` does not name them."""
+    return [row["name"] for row in await connection.fetch(_SQL["heirs"], oid)]
+
+
 async def hangers(connection: PoolConnectionProxy[Any], oid: int, columns: Iterable[str]) -> Hangers:
     """What depends on these columns."""
     names = list(columns)

@@ -57,6 +57,13 @@ WHERE c.oid IN (SELECT $1::oid UNION SELECT relid FROM pg_partition_tree($1::oid
   AND c.relkind <> 'p'
 ORDER BY c.oid
 
+-- name: heirs
+-- Children by INHERITS. (A partition is a leaf; one that is a foreign table rules a primary key out.)
+SELECT c.oid::regclass::text AS name
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = $1::oid AND NOT c.relispartition
+ORDER BY 1
+
 -- name: indexes_on
 -- Every index that depends on one of the columns: as a key, in an expression or in its predicate.
 SELECT DISTINCT i.indexrelid::regclass::text AS name, i.indisunique AS unique

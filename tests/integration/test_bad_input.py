@@ -254,6 +254,15 @@ async def test_a_table_without_a_key(installation):
         assert (await runner.run(NAME)).changed_rows == 3
 
 
+async def test_a_table_that_others_inherit_from(installation):
+    """To succeed without the children's rows would be a lie."""
+    await script(
+        installation,
+        f"CREATE TABLE old_users () INHERITS (users); INSERT INTO old_users VALUES ('u9', '{TFN}')",
+    )
+    await refusal(installation, PreflightFailed, r"old_users inherits from public\.users.*NO INHERIT")
+
+
 async def test_a_view_in_the_place_of_a_table(installation):
     await script(installation, "ALTER TABLE users RENAME TO people; CREATE VIEW users AS TABLE people")
     await refusal(installation, PreflightFailed, r"public\.users is a view.*tables\.users.*datamig\.toml")

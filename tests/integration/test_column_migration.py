@@ -14,7 +14,6 @@ import pytest
 
 from taaxdog_datamig import Changes, ColumnMigration, Reject, RunOptions, Skip
 from taaxdog_datamig.errors import (
-    DatabaseUnavailable,
     PlanDrift,
     QuarantineExceeded,
     RunCancelled,
@@ -435,20 +434,21 @@ async def test_rows_the_application_holds_locked_are_waited_for_not_overwritten(
     assert report.changed_rows == 100
 
 
-async def test_a_connection_lost_while_proving_leaves_the_run_to_be_gone_on_with(things, monkeypatch):
-    """What was written is not rolled back for a fault that is not its own."""
-
-    async def lost(*_):
-        raise asyncpg.ConnectionDoesNotExistError("gone")
-
-    async with engine(things, Shout) as runner:
-        with monkeypatch.context() as patch:
-            patch.setattr("taaxdog_datamig.engine.runner.prove", lost)
-            with pytest.raises(DatabaseUnavailable, match="connection to the server was lost"):
-                await runner.run("shout")
-        assert (await values(things))[1] == "V1"
-        report = await runner.run("shout")
-    assert (report.resumed, report.status, report.changed_rows) == (True, "succeeded", 100)
+async def test_several_workers_share_a_run_and_change_each_row_once(database, keyed):
+    await script(
+        database,
+        "CREATE TABLE things (id int PRIMARY KEY, v text, padding text DEFAULT repeat('x', 800))"
+        " WITH (fillfactor = 10); INSERT INTO things SELECT n, 'v' || n FROM generate_series(1, 4100) AS n",
+    )
+    before = await state(database)
+    async with engine(database, Shout) as runner:
+        report = await runner.run("shout", RunOptions(workers=3))
+        assert (report.changed_rows, report.conflicts, report.proof["pending"]) == (4100, 0, 0)
+        windows = await rows(database, "SELECT done FROM datamig.windows WHERE sweep = 1")
+        assert [done for (done,) in windows] == [True] * 3
+        assert (await rows(database, "SELECT count(*) FROM things WHERE v = 'V' || id"))[0][0] == 4100
+        assert (await runner.rollback("shout")).restored_rows == 4100
+    assert await state(database) == before
 
 
 # -- where migrations come from

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 
 from taaxdog_datamig import RunOptions
@@ -303,6 +304,30 @@ async def test_over_the_error_budget_the_run_fails_and_is_rolled_back(mixed):
         await runner.rollback(NAME)
     assert await state(dsn) == before
     assert not [value for value in values.values() if value and value in str(caught.value)]
+
+
+async def test_a_run_paused_after_the_widening_is_gone_on_with_and_undone_to_the_old_widths(mixed):
+    dsn, values = mixed
+    await script(
+        dsn,
+        "CREATE TABLE bank_accounts (id int PRIMARY KEY, bsb varchar(10));"
+        "INSERT INTO bank_accounts SELECT n, '062-000' FROM generate_series(1, 20) AS n",
+    )
+    before = await state(dsn)
+    async with engine(dsn) as runner:
+        pinned = json.loads(json.dumps(attrs.asdict(await runner.plan(NAME))))
+        with pytest.raises(QuarantineExceeded):
+            await runner.run(NAME, RunOptions(on_failure="pause"))
+    assert (await rows(dsn, "SELECT count(*) FROM bank_accounts WHERE bsb = '062-000'"))[0][0] == 20
+    async with engine(dsn) as runner:
+        # The pinned plan knew the columns narrow, as they were when the run began.
+        report = await runner.run(NAME, RunOptions(max_quarantine=5, pinned_plan=pinned))
+        assert (report.resumed, report.changed_rows) == (True, 22)
+        for number, text in await rows(dsn, "SELECT id::text, bsb FROM bank_accounts"):
+            assert open_token(text, "bank_accounts", "bsb", number) == "062-000"
+        assert (await runner.rollback(NAME)).restored_rows == 22
+    assert await state(dsn) == before
+    assert dict(await tfns(dsn)) == {**values, "null": None}
 
 
 async def test_an_older_installation_is_sealed_where_it_has_something(database, keyed):

@@ -17,7 +17,7 @@ IMAGE = Image(
 )
 
 
-@pytest.mark.parametrize("key", [KEY, None])
+@pytest.mark.parametrize("key", [KEY, None], ids=["sealed", "compressed"])
 def test_an_image_opens_to_what_was_sealed(key):
     sealer = BlobSealer(key)
     blob = IMAGE.seal(sealer, context_of(RUN, 0))

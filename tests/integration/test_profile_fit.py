@@ -77,7 +77,7 @@ class Plain(ColumnMigration):
     name, version, description, pending = "plain", "1", "", "true"
 
     def transform(self, row):
-        return Changes()
+        return Changes(v=row["v"])
 
 
 @pytest.mark.parametrize("table", ["users", "User"])

@@ -116,7 +116,7 @@ def _decide(
             for i, field in enumerate(fields)
         )
     except Exception as error:  # noqa: BLE001 - whatever a user's code raises concerns this row only
-        return Refusal(key=key, code="transform-error", reason=_place(error))
+        return Refusal(key=key, code="transform-error", reason=f"the transform raised {place(error)}")
     if unknown := outcome.keys() - values.keys():
         # A name of the table's own may be told; anything else may be a value in the place of a name.
         named = sorted(unknown & target.table.relation.columns.keys())
@@ -128,10 +128,10 @@ def _decide(
     return new
 
 
-def _place(error: Exception) -> str:
-    """Which error, raised where. Its message may quote the row and is left out."""
+def place(error: Exception) -> str:
+    """Which error, raised where, for a message. Its message may quote the row and is left out."""
     frames = traceback.extract_tb(error.__traceback__)
     own = inspect.getfile(judge)
     last = next((frame for frame in reversed(frames) if frame.filename != own), frames[-1])
     name = last.filename.rpartition("/")[2]
-    return f"the transform raised {type(error).__name__} at {name}:{last.lineno}"
+    return f"{type(error).__name__} at {name}:{last.lineno}"

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import anyio
 import attrs
 import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
-from taaxdog_datamig.engine.apply import steadily
+from taaxdog_datamig.engine.drive import drive, step, work
 from taaxdog_datamig.engine.executors import executor_named
-from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
 from taaxdog_datamig.engine.preflight import check_keys, check_room, check_targets, old_transaction_warning
-from taaxdog_datamig.engine.proof import prove
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
-from taaxdog_datamig.engine.start import Proposal, Started, await_session_end, start, start_dry
-from taaxdog_datamig.engine.summary import summarise, wal_position
-from taaxdog_datamig.engine.sweeps import execute
-from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure, undo
+from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
+from taaxdog_datamig.engine.undo import undo
 from taaxdog_datamig.errors import (
-    DatabaseUnavailable,
     DatamigError,
-    LeaseLost,
-    PreflightFailed,
-    RefusedError,
-    RunPaused,
-    ServerRefused,
     UsageError,
 )
-from taaxdog_datamig.events import EventBus, StepFinished, StepStarted, Warned
+from taaxdog_datamig.events import EventBus, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
 from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
 from taaxdog_datamig.migrations import BUILTIN
-from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.pg.retry import server_errors
-from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from asyncpg.pool import PoolConnectionProxy
+    from collections.abc import Sequence
 
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
     from taaxdog_datamig.pg.database import Database
@@ -73,6 +56,10 @@ class Runner:
     @settings.default
     def _settings(self) -> Settings:
         return self.db.settings
+
+    def __attrs_post_init__(self) -> None:
+        # One set of settings: what the engine takes from the database must be what the caller gave.
+        self.db = attrs.evolve(self.db, settings=self.settings)
 
     @registry.default
     def _registry(self) -> Registry:
@@ -147,7 +134,7 @@ class Runner:
             and (report := await self._finished(migration, options, started_at)) is not None
         ):
             return report
-        async with self._step("plan"):
+        async with step(self.events, "plan"):
             try:
                 targets = await migration.targets()
             except NotApplicable as answer:
@@ -171,14 +158,14 @@ class Runner:
         )
         if options.dry_run:
             async with start_dry(proposal) as started:
-                return await self._work(started, plan, started_at)
+                return await work(started, plan, started_at)
         async with self.db.acquire() as connection:
             await install(connection, self.settings, self.events)
         failpoints.hit("after-ledger")
         await await_session_end(self.db, self.events, migration.name)
         await self._finish_rollback(migration)
         started = await start(proposal)
-        return await self._guarded(started, plan, started_at)
+        return await drive(started, plan, started_at)
 
     @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
@@ -193,7 +180,7 @@ class Runner:
             RefusedError: it was rolled back already, or its before-images are gone.
             LeaseHeld: a live process works on it.
         """
-        async with self._step("rollback"):
+        async with step(self.events, "rollback"):
             keyring = Keyring.from_settings(self.settings)
             return await undo(self.db, ref, self.events, keyring, dry_run=dry_run)
 
@@ -263,7 +250,7 @@ class Runner:
         return left[0]["fingerprint"] if left else None
 
     async def _preflight(self, migration: Migration, plan: Plan) -> list[str]:
-        async with self._step("preflight"), self.db.acquire() as connection:
+        async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
                 await check_keys(connection, Ledger.of(), migration.context.keyring)
             found = [await check_room(connection, plan), await old_transaction_warning(connection)]
@@ -308,97 +295,6 @@ class Runner:
             keyring = migration.context.keyring
             await undo(self.db, str(record["id"]), self.events, keyring, dry_run=False)
 
-    async def _guarded(self, started: Started, plan: Plan, started_at: datetime) -> RunReport:
-        """Work under the lease, and leave the run in a state that says what happened."""
-        job = started.job
-        try:
-            async with server_errors(f"running {plan.migration}"), held(job):
-                report = await self._work(started, plan, started_at)
-        except (LeaseLost, DatabaseUnavailable):
-            await let_go(job)
-            raise  # not ours to write any more, or no way to
-        except RunPaused as error:
-            await pause_run(job, error.what)
-            raise
-        except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
-            with anyio.move_on_after(10, shield=True):
-                await pause_run(job, "interrupted")
-            raise
-        except Exception as error:
-            # What the server refuses now it may take later, and a rollback would meet the same refusal.
-            if job.options.on_failure == "pause" or isinstance(error, ServerRefused | RefusedError):
-                await pause_run(job, str(error), unless_untouched=isinstance(error, PreflightFailed))
-            else:
-                await settle_failure(started, error)
-            raise
-        return report
-
-    async def _work(self, started: Started, plan: Plan, started_at: datetime) -> RunReport:
-        job = started.job
-        clock = time.monotonic()
-        position = await steadily(job, "measuring the log", wal_position)
-        async with self._step("execute"):
-            await self._change_definitions(started)
-            skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
-            # Also when no chunk was left to be written: the budget holds for the run, not for this process.
-            job.heed(None)
-        async with self._step("prove"):
-            proof: dict[str, Any] = {}
-            if not job.dry_run:
-                proof = await steadily(
-                    job, "proving the result", lambda connection: prove(connection, job, skipped)
-                )
-        async with self._step("record"):
-            seconds = time.monotonic() - clock
-            report = await steadily(
-                job,
-                "adding up",
-                lambda connection: summarise(connection, job, plan, started_at, seconds, position),
-            )
-            report = attrs.evolve(
-                report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
-            )
-            if not job.dry_run:
-                await self._record(started, report)
-        return report
-
-    async def _change_definitions(self, started: Started) -> None:
-        if not started.ddl or started.ddl_done:
-            return
-        job = started.job
-        failpoints.hit("before-ddl")
-        statements = [ddl.do for ddl in started.ddl]
-
-        async def change(connection: PoolConnectionProxy[Any]) -> bool:
-            async def mark() -> None:
-                await job.ledger.runs.set_ddl_done(connection, job.run_id, done=True)
-
-            return await alter(
-                connection, statements, self.settings, self.events, also=mark, dry_run=job.dry_run
-            )
-
-        if not await steadily(job, "changing a table's definition", change):
-            raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
-        failpoints.hit("after-ddl")
-
-    async def _record(self, started: Started, report: RunReport) -> None:
-        """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
-        job = started.job
-        entry = {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof}
-        body = orjson.dumps(attrs.asdict(report))
-
-        async def record(connection: PoolConnectionProxy[Any]) -> None:
-            async with transaction(connection):
-                if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
-                    raise LeaseLost(f"run {job.run_id} was taken over by another process")
-                # Not when an earlier try did it, and only the answer to its commit was lost.
-                if await job.ledger.runs.finish(connection, job.run_id, report.changed_rows, body):
-                    await job.ledger.audit.append(connection, "run-succeeded", job.run_id, entry)
-                await job.ledger.runs.release(connection, job.run_id, job.epoch)
-
-        await steadily(job, "recording success", record)
-        failpoints.hit("after-record")
-
     def _check(self, options: RunOptions) -> None:
         if options.batch_size is not None and options.batch_size < 1:
             raise UsageError(
@@ -412,13 +308,6 @@ class Runner:
         if options.on_failure not in {"rollback", "pause"}:
             raise UsageError(f"--on-failure {options.on_failure}: it is rollback or pause")
         executor_named(options.executor)
-
-    @contextlib.asynccontextmanager
-    async def _step(self, step: str) -> AsyncIterator[None]:
-        began = time.monotonic()
-        self.events.emit(StepStarted(step=step))
-        yield
-        self.events.emit(StepFinished(step=step, seconds=time.monotonic() - began))
 
 
 def _not_applicable(migration: Migration, answer: NotApplicable) -> Plan:

@@ -42,19 +42,22 @@ LISTED = 10_000
 _LETTING_GO = 3.0
 
 
-async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) -> None:
+async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) -> str:
     """Leave the run resumable, and give its lease back.
 
     Args:
         job: the run.
         reason: kept in the history.
         unless_untouched: mark it failed instead, when it has changed nothing.
+
+    Returns:
+        The status it has now: "paused" or "failed".
     """
+    status = "paused"
     try:
         async with job.db.acquire() as connection, transaction(connection):
             if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
-                return  # somebody else's by now
-            status = "paused"
+                return status  # somebody else's by now
             if unless_untouched:
                 (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
                 if not record["changed"] and not record["ddl_done"]:
@@ -66,6 +69,7 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
         # The reason to pause is what the caller must hear of. The run stays `running`, held by nobody once
         # our session has ended, and is taken up all the same.
         job.events.emit(Warned(message=f"the run could not be marked as paused ({sqlstate(error)})"))
+    return status
 
 
 async def settle_failure(started: Started, error: Exception) -> None:

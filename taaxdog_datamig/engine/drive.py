@@ -1,0 +1,161 @@
+"""Drives a run that has begun: definitions, rows, proof, record; and settles how it ends when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+import orjson
+
+from taaxdog_datamig import failpoints
+from taaxdog_datamig.engine.apply import steadily
+from taaxdog_datamig.engine.lease import held
+from taaxdog_datamig.engine.proof import prove
+from taaxdog_datamig.engine.reader import place
+from taaxdog_datamig.engine.summary import summarise, wal_position
+from taaxdog_datamig.engine.sweeps import execute
+from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure
+from taaxdog_datamig.errors import (
+    DatabaseUnavailable,
+    DatamigError,
+    LeaseLost,
+    PreflightFailed,
+    RefusedError,
+    RunError,
+    RunPaused,
+    ServerRefused,
+)
+from taaxdog_datamig.events import EventBus, StepFinished, StepStarted
+from taaxdog_datamig.pg.ddl import alter
+from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.transactions import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.engine.reports import Plan, RunReport
+    from taaxdog_datamig.engine.start import Started
+
+
+@contextlib.asynccontextmanager
+async def step(events: EventBus, name: str) -> AsyncIterator[None]:
+    """Tell that a step begins and, unless it fails, that it is over."""
+    began = time.monotonic()
+    events.emit(StepStarted(step=name))
+    yield
+    events.emit(StepFinished(step=name, seconds=time.monotonic() - began))
+
+
+async def drive(started: Started, plan: Plan, started_at: datetime) -> RunReport:
+    """Work under the lease, and leave the run in a state that says what happened.
+
+    Raises:
+        DatamigError: what went wrong; its message also says what became of the run.
+    """
+    job = started.job
+    try:
+        async with server_errors(f"running {plan.migration}"), held(job):
+            return await work(started, plan, started_at)
+    except (LeaseLost, DatabaseUnavailable):
+        await let_go(job)
+        raise  # not ours to write any more, or no way to
+    except RunPaused as error:
+        await pause_run(job, error.what)
+        raise
+    except (anyio.get_cancelled_exc_class(), KeyboardInterrupt):
+        with anyio.move_on_after(10, shield=True):
+            await pause_run(job, "interrupted")
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must be left in order
+        raise await _settle(started, error) from None
+
+
+async def _settle(started: Started, error: Exception) -> DatamigError:
+    """Pause the run or roll it back; returns the error with what was done."""
+    job = started.job
+    # The words of an error that is not ours may quote a row.
+    told = error if isinstance(error, DatamigError) else RunError(f"unexpected: {place(error)}")
+    # What the server refuses now it may take later, and a rollback would meet the same refusal.
+    if job.options.on_failure == "pause" or isinstance(told, ServerRefused | RefusedError):
+        if await pause_run(job, str(told), unless_untouched=isinstance(told, PreflightFailed)) == "failed":
+            outcome = "nothing was changed"
+        else:
+            outcome = f"the run is paused: `datamig resume {job.run_id}` goes on"
+    else:
+        await settle_failure(started, told)
+        outcome = "what the run had changed was rolled back"
+    return attrs.evolve(told, what=f"{told.what}; {outcome}")
+
+
+async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
+    """The steps of a run, live or dry. Those of validation and backup stand around them when they come."""
+    job, events = started.job, started.job.events
+    clock = time.monotonic()
+    position = await steadily(job, "measuring the log", wal_position)
+    async with step(events, "execute"):
+        await _change_definitions(started)
+        skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
+        # Also when no chunk was left to be written: the budget holds for the run, not for this process.
+        job.heed(None)
+    async with step(events, "prove"):
+        proof: dict[str, Any] = {}
+        if not job.dry_run:
+            proof = await steadily(
+                job, "proving the result", lambda connection: prove(connection, job, skipped)
+            )
+    async with step(events, "record"):
+        seconds = time.monotonic() - clock
+        report = await steadily(
+            job,
+            "adding up",
+            lambda connection: summarise(connection, job, plan, started_at, seconds, position),
+        )
+        report = attrs.evolve(
+            report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
+        )
+        if not job.dry_run:
+            await _record(started, report)
+    return report
+
+
+async def _change_definitions(started: Started) -> None:
+    if not started.ddl or started.ddl_done:
+        return
+    job, settings = started.job, started.job.db.settings
+    failpoints.hit("before-ddl")
+    statements = [ddl.do for ddl in started.ddl]
+
+    async def change(connection: PoolConnectionProxy[Any]) -> bool:
+        async def mark() -> None:
+            await job.ledger.runs.set_ddl_done(connection, job.run_id, done=True)
+
+        return await alter(connection, statements, settings, job.events, also=mark, dry_run=job.dry_run)
+
+    if not await steadily(job, "changing a table's definition", change):
+        raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
+    failpoints.hit("after-ddl")
+
+
+async def _record(started: Started, report: RunReport) -> None:
+    """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
+    job = started.job
+    entry = {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof}
+    body = orjson.dumps(attrs.asdict(report))
+
+    async def record(connection: PoolConnectionProxy[Any]) -> None:
+        async with transaction(connection):
+            if await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
+                raise LeaseLost(f"run {job.run_id} was taken over by another process")
+            # Not when an earlier try did it, and only the answer to its commit was lost.
+            if await job.ledger.runs.finish(connection, job.run_id, report.changed_rows, body):
+                await job.ledger.audit.append(connection, "run-succeeded", job.run_id, entry)
+            await job.ledger.runs.release(connection, job.run_id, job.epoch)
+
+    await steadily(job, "recording success", record)
+    failpoints.hit("after-record")

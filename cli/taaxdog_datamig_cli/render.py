@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
@@ -56,6 +56,13 @@ def _took(run: RunRecord) -> str:
     return duration((run.completed_at - run.started_at).total_seconds()) if run.completed_at else ""
 
 
+def _described(state: MigrationState) -> str:
+    if not state.reason:
+        return state.description
+    why = "cannot be counted" if state.applicable else "not here"
+    return f"{state.description} ({why}: {state.reason})"
+
+
 def _migrations(answer: answers.Migrations) -> Page:
     return [
         Table(
@@ -66,9 +73,7 @@ def _migrations(answer: answers.Migrations) -> Page:
                     state.category,
                     state.version,
                     "" if state.pending is None else count(state.pending),
-                    state.description
-                    if state.applicable
-                    else f"{state.description} (not here: {state.reason})",
+                    _described(state),
                 )
                 for state in answer.migrations
             ],

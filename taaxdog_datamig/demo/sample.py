@@ -86,7 +86,7 @@ async def load_sample(
         nonlocal mark
         phases[phase], mark = time.perf_counter() - mark, time.perf_counter()
 
-    async with open_connections(dsn) as connections, undone_on_failure(dsn, connections[0]):
+    async with open_connections(dsn) as connections, undone_on_failure(dsn, connections):
         for connection in connections:
             await _prepare(connection, users=users, faults=faults, seed=seed, legacy_key=legacy_key)
         finished("tables")

@@ -61,7 +61,7 @@ async def share(connections: Sequence[asyncpg.Connection], jobs: Iterable[Job]) 
 
 
 @asynccontextmanager
-async def undone_on_failure(dsn: str, connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def undone_on_failure(dsn: str, connections: Sequence[asyncpg.Connection]) -> AsyncIterator[None]:
     """Create the bare tables, and drop them again when the block fails or is cancelled.
 
     Raises:
@@ -72,7 +72,7 @@ async def undone_on_failure(dsn: str, connection: asyncpg.Connection) -> AsyncIt
     try:
         # Short, and shielded: whether the tables are ours to drop must be certain afterwards.
         with anyio.CancelScope(shield=True):
-            await create_tables(connection)
+            await create_tables(connections[0])
     except asyncpg.PostgresError as error:
         raise _translated(error, "Nothing was created") from error
     try:
@@ -80,7 +80,7 @@ async def undone_on_failure(dsn: str, connection: asyncpg.Connection) -> AsyncIt
     except BaseException as failure:  # noqa: BLE001 - raised again below, whatever it is
         # A cancelled load must not leave half a database, so this does not listen to the cancellation.
         with anyio.CancelScope(shield=True):
-            outcome = await _undo(dsn)
+            outcome = await _undo(dsn, [connection.get_server_pid() for connection in connections])
         first = _first(failure)
         if isinstance(first, (asyncpg.PostgresError, asyncpg.InterfaceError)):
             raise _translated(first, outcome) from first
@@ -88,12 +88,18 @@ async def undone_on_failure(dsn: str, connection: asyncpg.Connection) -> AsyncIt
         raise first from first.__cause__
 
 
-async def _undo(dsn: str) -> str:
-    """Drop everything over a fresh connection, and say in a sentence how that went."""
+async def _undo(dsn: str, sessions: Sequence[int]) -> str:
+    """Drop everything over a fresh connection, and say in a sentence how that went.
+
+    The sessions are ended first: a statement of theirs may still be under way and hold locks.
+    """
     try:
         async with AsyncExitStack() as stack:
             connection = await _connect(dsn)
             stack.callback(connection.terminate)
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", sessions
+            )
             await drop_schema(connection)
     except (DatabaseUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return f"The half-loaded tables could not be dropped ({type(error).__name__}): drop them by hand"

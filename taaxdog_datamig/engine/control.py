@@ -79,7 +79,7 @@ async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> R
     record = await find(db, ref)
     if record["status"] not in UNFINISHED:
         raise UsageError(
-            f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to {what}"
+            f"run {record['id']} has ended ({record['status'].replace('_', ' ')}): there is nothing to {what}"
         )
     if record["status"] == "rolling_back":
         raise UsageError(f"run {record['id']} is being rolled back", "Let it end, or interrupt its process")

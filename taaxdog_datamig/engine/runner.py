@@ -210,9 +210,8 @@ class Runner:
         """
         record = await control.find(self.db, ref)
         if record["status"] not in {"running", "paused"}:
-            raise UsageError(
-                f"run {record['id']} is {record['status'].replace('_', ' ')}; there is nothing to resume"
-            )
+            ended = record["status"].replace("_", " ")
+            raise UsageError(f"run {record['id']} has ended ({ended}): there is nothing to resume")
         return await self.run(record["migration"], options or RunOptions(**orjson.loads(record["options"])))
 
     @server_errors("reading the ledger")

@@ -421,7 +421,7 @@ async def test_rows_the_application_holds_locked_are_waited_for_not_overwritten(
             async with anyio.create_task_group() as group:
 
                 async def let_go():
-                    while (await values(things))[8] != "V8":  # noqa: ASYNC110 - the server has no event
+                    while (await values(things))[8] != "V8":
                         await anyio.sleep(0.05)
                     assert not proving
                     await application.execute("COMMIT")

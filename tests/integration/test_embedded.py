@@ -1,6 +1,6 @@
 """What the embedded server promises while nothing is killed. For the rest see faults/."""
 
-# ruff: noqa: ASYNC110, ASYNC240  nothing else runs in these event loops that could be held up
+# ruff: noqa: ASYNC240  nothing else runs in these event loops that could be held up
 
 from __future__ import annotations
 

@@ -289,3 +289,8 @@ def test_an_unexpected_error_keeps_its_words_to_itself() -> None:
 
 def test_a_new_key_is_not_in_its_repr() -> None:
     assert "ab" * 32 not in repr(answers.NewKey("ab" * 32, None))
+
+
+def test_the_list_says_why_rows_could_not_be_counted() -> None:
+    state = attrs.evolve(STATE, applicable=True, pending=None, reason="no encryption key is configured")
+    assert "(cannot be counted: no encryption key is configured)" in plain(answers.Migrations([state]))

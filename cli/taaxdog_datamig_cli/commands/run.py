@@ -45,7 +45,7 @@ async def run(
         force: Run although it ran before.
         batch_size: Rows a transaction; by default chosen to keep each short.
         workers: Chunks in work at the same time.
-        executor: Where chunks are worked on: local, or dask://HOST:PORT.
+        executor: Where chunks are worked on: this version has local.
         on_failure: What to do when the run fails.
         max_quarantine: Rows that may be refused before the run fails.
         plan: Refuse to run unless this plan, from `plan --out`, still holds.

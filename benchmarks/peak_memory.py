@@ -1,4 +1,4 @@
-"""Peak memory of a run and of its rollback, at two sizes: promise P8 says that it does not grow with the table.
+"""Peak memory of a run and of its rollback, at two sizes: promise P8, it does not grow with the table.
 
     python benchmarks/peak_memory.py                    10,000 and 1,000,000 users
     python benchmarks/peak_memory.py --users 10000

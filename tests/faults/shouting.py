@@ -7,6 +7,7 @@ that have nothing to do with it. The transform is not idempotent: a row changed 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -77,20 +78,14 @@ class Shout(ColumnMigration):
         return Changes(word=shouted(text))
 
 
-class Grow(Shout):
-    """Unsafe: always pending, and done again it makes something else of the row."""
+class Sign(Shout):
+    """Unsafe: what becomes of a row depends on the process, as it would on the clock."""
 
-    name: ClassVar[str] = "grow"
-    pending: ClassVar[str] = "word LIKE 'word%'"
-
-    async def targets(self) -> Sequence[Target]:
-        (target,) = await super().targets()
-        return [attrs.evolve(target, inspect=None)]
+    name: ClassVar[str] = "sign"
 
     def transform(self, row: Row) -> Outcome:
-        text: str = row["word"]
-        # Ends, so that a run does: three times longer at the most.
-        return Changes(word=text + "+") if not text.endswith("+++") else Skip()
+        outcome = super().transform(row)
+        return Changes(word=f"{os.getpid()}!") if isinstance(outcome, Changes) else outcome
 
 
 class Tally(Shout):

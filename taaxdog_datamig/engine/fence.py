@@ -36,7 +36,7 @@ _SWEEP = 1_000_000
 _BLOCKS = 2**32 - 1
 
 
-async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> bool:
+async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> int | None:
     """Change the last rows under a lock.
 
     Args:
@@ -45,45 +45,46 @@ async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> bool
         rows: how many rows were found pending.
 
     Returns:
-        Whether nothing is pending any more. False when it would take too long, or somebody holds a lock
-        on the table: then another sweep is due.
+        How many rows the predicate still finds although the migration says they need nothing. None when it
+        would take too long, or somebody holds a lock on the table: then another sweep is due.
     """
     if rows > FENCED_ROWS:
-        return False
+        return None
     heaps = dict.fromkeys((target, window.relation) for target, window in left)
-    return all([await _fence_heap(job, target, relation) for target, relation in heaps])
+    skipped = [await _fence_heap(job, target, relation) for target, relation in heaps]
+    return None if None in skipped else sum(count or 0 for count in skipped)
 
 
-async def _fence_heap(job: Job, number: int, relation: str) -> bool:
+async def _fence_heap(job: Job, number: int, relation: str) -> int | None:
     target, limit = job.targets[number], job.db.settings.chunk_seconds
     free = outside_quarantine(target.shape, job.ledger.schema, "$4", "$5")
     query = target.shape.at(relation).window_sql(f"({target.pending}) AND {free}")
     arguments = ((0, 0), (_BLOCKS, 0), FENCED_ROWS + 1, job.run_id, relation)
-    complete = False
+    skipped: int | None = None
 
     async def look(connection: PoolConnectionProxy[Any]) -> list[asyncpg.Record]:
         return await connection.fetch(query, *arguments)
 
     async def read(connection: PoolConnectionProxy[Any]) -> Rows:
-        nonlocal complete
+        nonlocal skipped
         await connection.execute(
             f"LOCK TABLE ONLY {relation} IN SHARE ROW EXCLUSIVE MODE;"
             f"SET LOCAL statement_timeout = '{limit * 1000:.0f}ms'"
         )
         records = await look(connection)
-        complete = len(records) <= FENCED_ROWS
         batch = judge(target, records[:FENCED_ROWS])
+        skipped = batch.skipped if len(records) <= FENCED_ROWS else None
         return batch.items, batch.refusals
 
     began = time.monotonic()
     await steadily(job, "looking for the last rows", look)
     if time.monotonic() - began > limit / 2:
-        return False
+        return None
     try:
         await ChunkWriter(job=job, target=number, sweep=_SWEEP).write_at_once(relation, read)
     except DRIVER_ERRORS as error:
         if classify(error) is Fault.FATAL:
             raise refused(error, f"changing the last rows of {relation}") from None
         job.events.emit(Waiting(reason="the application holds locks on the table", seconds=0))
-        return False
-    return complete
+        return None
+    return skipped

@@ -67,8 +67,8 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
         left, rows = await still_pending(job)
         if not left or await _need_nothing(job, left, rows):
             return rows
-        if sweep >= PATIENT_SWEEPS and await fence(job, left, rows):
-            return 0
+        if sweep >= PATIENT_SWEEPS and (skipped := await fence(job, left, rows)) is not None:
+            return skipped
         if closing >= MAX_SWEEPS:
             raise RunPaused(
                 f"after {closing} closing sweeps {rows:,} rows are pending again: the application writes them"

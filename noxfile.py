@@ -46,6 +46,18 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The suite, with the oldest versions that pyproject.toml allows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["demo"], *extras["dev"]]
+    pinned = [need.partition(";")[0].strip().replace(">=", "==") for need in wanted if ">=" in need]
+    session.install(*pinned)
+    session.install("--no-deps", "-e", ".")
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
 @nox.session
 def faults(session: nox.Session) -> None:
     """The long campaigns: kill, drop, cancel, fill."""

@@ -1,7 +1,7 @@
 """Peak memory of a run and of its rollback, at two sizes: promise P8, it does not grow with the table.
 
-    python benchmarks/peak_memory.py                    10,000 and 1,000,000 users
-    python benchmarks/peak_memory.py --users 10000
+    python benchmarks/bench_memory.py                           the short form
+    python benchmarks/bench_memory.py --users 10000 1000000     the promise
 
 Measures the command line's process alone, from its start, as the kernel counts it. Fails above LIMIT.
 """
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--users", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--users", type=int, nargs="+", default=[10_000])
     peaks = []
     for users in parser.parse_args().users:
         with EmbeddedServer() as server:

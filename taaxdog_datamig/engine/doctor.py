@@ -86,6 +86,7 @@ async def _examine_database(db: Database) -> list[Finding]:
     return [
         *findings,
         await _examine_ledger(db),
+        *await _examine_audit(db),
         *await _examine_schema(db),
         await _examine_transactions(db),
     ]
@@ -116,6 +117,27 @@ async def _examine_ledger(db: Database) -> Finding:
             return Finding.of("ledger", error)
     fit = "; the keys fit it" if keyring else ""
     return Finding(name="ledger", status="ok", detail=f"schema datamig, version {version}{fit}")
+
+
+async def _examine_audit(db: Database) -> list[Finding]:
+    """Nothing where there is no ledger to use: that is a finding already."""
+    async with db.acquire() as connection:
+        try:
+            if not await installed_version(connection):
+                return []
+        except DatamigError:
+            return []
+        broken = await Ledger.of().audit.verify(connection)
+    if broken is None:
+        return [Finding(name="audit", status="ok", detail="the chain of entries is whole")]
+    return [
+        Finding(
+            name="audit",
+            status="problem",
+            detail=f"entry {broken:,} of the audit trail was changed, taken away or put in",
+            todo="Somebody wrote to datamig.audit by hand: find out who, and keep the table as it is",
+        )
+    ]
 
 
 def _usable_keyring(settings: Settings) -> Keyring | None:

@@ -92,3 +92,15 @@ async def test_a_server_that_cannot_be_reached_is_a_finding(dsn, monkeypatch):
     assert found.keys() == {"keys", "server"}
     assert found["server"].status == "problem"
     assert "hunter2" not in f"{found['server'].detail}{found['server'].todo}"
+
+
+async def test_a_changed_audit_trail_is_a_problem(schema_database):
+    await seal(schema_database)
+    async with Database.connect(schema_database, settings=Settings()) as db, db.acquire() as connection:
+        for number in range(3):
+            await Ledger.of().audit.append(connection, "test", None, {"number": number})
+        assert (await findings(schema_database, field_encryption_key=KEY))["audit"].status == "ok"
+        await connection.execute("UPDATE datamig.audit SET entry = '{}' WHERE seq = 2")
+    found = await findings(schema_database, field_encryption_key=KEY)
+    assert found["audit"].status == "problem"
+    assert found["audit"].detail.startswith("entry 2 ")

@@ -64,7 +64,11 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
         pairs.append(("WAL", size(report.wal_bytes)))
     if report.backup_id:
         pairs.append(("backup", report.backup_id))
-    pairs += [(f"proof: {name.replace('_', ' ')}", _fact(value)) for name, value in report.proof.items()]
+    pairs += [
+        (f"proof: {name.replace('_', ' ')}", _fact(value))
+        for name, value in report.proof.items()
+        if value or name == "pending"
+    ]
     if report.resumed:
         pairs.append(("resumed", "this process went on where another had stopped"))
     return pairs

@@ -37,6 +37,8 @@ SESSION = {
     "jit": "off",
     "idle_in_transaction_session_timeout": "60s",
     "default_transaction_isolation": "read committed",
+    # Chunks turn it off for themselves; what says that they are done must outlast a crash.
+    "synchronous_commit": "on",
 }
 
 

@@ -147,6 +147,14 @@ class Migration(abc.ABC):
         """
 
 
+#: What a declaration looks like.
+_DECLARED = {
+    "table": 'table = "users"',
+    "columns": 'columns = ("state",)',
+    "pending": 'pending = "state <> upper(state)"',
+}
+
+
 class ColumnMigration(Migration):
     """Changes columns of a table's rows, one row at a time."""
 
@@ -162,7 +170,17 @@ class ColumnMigration(Migration):
         """Say what becomes of a row. Called again for the same row after a crash or a conflict."""
 
     async def targets(self) -> Sequence[Target]:
-        """One target from the class's declarations."""
+        """One target from the class's declarations.
+
+        Raises:
+            SettingsError: the class does not declare its table, columns or pending predicate.
+        """
+        for declaration in ("table", "columns", "pending"):
+            if not getattr(self, declaration, None):
+                raise SettingsError(
+                    f"migration {self.name} declares no {declaration}",
+                    f"Give the class a line such as {_DECLARED[declaration]}",
+                )
         async with self.context.db.acquire() as connection:
             table = await self.context.profile.table(connection, self.table)
         if table is None:

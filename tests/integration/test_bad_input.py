@@ -317,6 +317,15 @@ async def test_a_column_that_is_not_there_and_near_names(installation):
     )
 
 
+class Vague(Typo):
+    name = "vague"
+    pending = ""
+
+
+async def test_a_migration_that_does_not_say_which_rows_are_pending(installation):
+    await refusal(installation, SettingsError, "vague declares no pending", Vague, name="vague")
+
+
 async def test_a_table_that_is_not_there(installation):
     async with engine(installation, Elsewhere) as runner:
         report = await runner.run("elsewhere")

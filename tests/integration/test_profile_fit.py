@@ -75,6 +75,7 @@ async def test_any_table_and_column_is_known_by_its_physical_name(old):
 
 class Plain(ColumnMigration):
     name, version, description, pending = "plain", "1", "", "true"
+    columns = ("v",)
 
     def transform(self, row):
         return Changes(v=row["v"])

@@ -16,7 +16,7 @@ from taaxdog_datamig.engine.proof import current
 from taaxdog_datamig.errors import LeaseLost, RefusedError
 from taaxdog_datamig.events import ChunkDone, Warned
 from taaxdog_datamig.pg.ddl import alter
-from taaxdog_datamig.pg.transactions import transaction
+from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from taaxdog_datamig.migration import Ddl
 
 _NEWEST = 2**63 - 1
-
-
-class _Undo(Exception):
-    """Rolls a chunk back after all of it has succeeded."""
 
 
 @attrs.define
@@ -104,10 +100,10 @@ async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: 
                     kept = [key for key in image.keys if key not in back]
                     restored = len(back)
                     if dry_run:
-                        raise _Undo  # noqa: TRY301 - the transaction must see it
+                        raise Undone  # noqa: TRY301 - the transaction must see it
                     await _record(job, connection, chunk, kept, restored)
                     failpoints.hit("rollback-before-commit")
-            except _Undo:
+            except Undone:
                 pass
 
     await persistently(job, f"restoring rows of {shape.relation}", once, skip=False)

@@ -14,7 +14,7 @@ from taaxdog_datamig.engine.images import Image, context_of
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.ledger import ChunkEntry, Refusal
 from taaxdog_datamig.pg.quoting import ident
-from taaxdog_datamig.pg.transactions import transaction
+from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.pg.rows import Shape
-
-
-class _Undo(Exception):
-    """Rolls a chunk back after all of it has succeeded."""
 
 
 #: What a chunk changes, and what goes to quarantine with it.
@@ -134,8 +130,8 @@ class ChunkWriter:
                     )
                     failpoints.hit("before-commit")
                     if job.dry_run:
-                        raise _Undo  # noqa: TRY301 - the transaction must see it
-            except _Undo:
+                        raise Undone  # noqa: TRY301 - the transaction must see it
+            except Undone:
                 await work.add_chunk(connection, entry, shape.table, None)
         return result
 

@@ -15,7 +15,7 @@ import asyncpg
 from taaxdog_datamig.errors import PreflightFailed, ServerRefused
 from taaxdog_datamig.events import EventBus, Waiting
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Backoff, Fault, classify, refused
-from taaxdog_datamig.pg.transactions import transaction
+from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 #: 2BP01 dependent objects, 0A000 "cannot alter type of a column used by a view", 42804 no cast.
 _BLOCKED = {"2BP01", "0A000", "42804", "42846"}
 _PASSING = {Fault.LOCKED, Fault.COLLISION}
-
-
-class _DryRun(Exception):
-    """Leaves a transaction without committing it."""
 
 
 async def alter(
@@ -74,8 +70,8 @@ async def alter(
                 if also is not None:
                     await also()
                 if dry_run:
-                    raise _DryRun  # noqa: TRY301 - the transaction must see it
-        except _DryRun:
+                    raise Undone  # noqa: TRY301 - the transaction must see it
+        except Undone:
             return True
         except DRIVER_ERRORS as error:
             if classify(error) is Fault.DATA:

@@ -19,6 +19,10 @@ _ROLLBACK_PATIENCE = 5.0
 _COMMIT_PATIENCE = 30.0
 
 
+class Undone(Exception):
+    """Raised inside a transaction after all of it has succeeded, so that it is rolled back."""
+
+
 @contextlib.asynccontextmanager
 async def transaction(connection: PoolConnectionProxy[Any]) -> AsyncIterator[None]:
     """A transaction, or a savepoint inside one: committed at the end of the block, rolled back on any error.

@@ -21,6 +21,7 @@
     │   ├── RunPaused             stopped between chunks on request; `resume` goes on
     │   ├── RunCancelled          cancelled from a terminal; what it did was rolled back
     │   └── LeaseLost             another process took the run over
+    ├── ArchiveError              an archive cannot be written or read, or is damaged
     └── EmbeddedError             the embedded server: no binaries, or it does not start
 
 An error says *what* happened (to which table, row key or file) and what *to do* next. Neither field
@@ -123,6 +124,10 @@ class RunCancelled(RunError):
 
 class LeaseLost(RunError):
     """The lease expired or was taken over; this process stopped writing."""
+
+
+class ArchiveError(DatamigError):
+    """An archive cannot be written or read back, or is damaged."""
 
 
 class EmbeddedError(DatamigError):

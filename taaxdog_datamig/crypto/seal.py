@@ -45,6 +45,11 @@ class BlobSealer:
     def __repr__(self) -> str:
         return f"BlobSealer({'compressed only' if self._cipher is None else 'sealed'})"
 
+    @property
+    def sealing(self) -> bool:
+        """Whether blobs are sealed, or only compressed."""
+        return self._cipher is not None
+
     def seal(self, payload: bytes, context: str) -> bytes:
         """Compress a payload, and seal it when there is a data key.
 

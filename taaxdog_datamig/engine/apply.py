@@ -37,6 +37,8 @@ class Item:
     key: Key
     old: Texts = attrs.field(repr=False)
     new: Texts = attrs.field(repr=False)
+    #: What the decision rests on, see `Changes.because`.
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -107,6 +107,7 @@ async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecor
             code=row["code"],
             reason=row["reason"],
             at=row["at"],
+            left=row["left_alone"],
         )
         for row in rows
     ]

@@ -50,6 +50,8 @@ async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> int 
     """
     if rows > FENCED_ROWS:
         return None
+    if any(job.targets[target].slow for target, _ in left):
+        return None
     heaps = dict.fromkeys((target, window.relation) for target, window in left)
     skipped = [await _fence_heap(job, target, relation) for target, relation in heaps]
     return None if None in skipped else sum(count or 0 for count in skipped)
@@ -58,7 +60,7 @@ async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> int 
 async def _fence_heap(job: Job, number: int, relation: str) -> int | None:
     target, limit = job.targets[number], job.db.settings.chunk_seconds
     free = outside_quarantine(target.shape, job.ledger.schema, "$4", "$5")
-    query = target.shape.at(relation).window_sql(f"({target.pending}) AND {free}")
+    query = target.shape.at(relation).window_sql(f"({target.pending}) AND {free}", target.lookups.values())
     arguments = ((0, 0), (_BLOCKS, 0), FENCED_ROWS + 1, job.run_id, relation)
     skipped: int | None = None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
+    from taaxdog_datamig.archive import ArchiveWriter
     from taaxdog_datamig.crypto import BlobSealer
     from taaxdog_datamig.engine.reports import RunOptions
     from taaxdog_datamig.ledger import Ledger
@@ -55,6 +56,8 @@ class Job:
     #: Keys the digests of written values.
     data_key: bytes = attrs.field(repr=False)
     size: ChunkSize
+    #: Where deleted rows go first; None in a dry run, and where nothing is deleted.
+    archive: ArchiveWriter | None = None
     counters: dict[int, Counters] = attrs.field(factory=dict)
     quarantined: int = 0
     #: How often the server, or the way to it, was lost.

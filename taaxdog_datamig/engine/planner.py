@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.migration import Migration, Target
+    from taaxdog_datamig.migration import DeclaredMigration, Target
     from taaxdog_datamig.pg.database import Database
 
 #: Tables up to this many blocks are counted; larger ones are sampled.
@@ -34,7 +34,7 @@ GROWTH_PER_ROW = 120
 BAND = (0.2, 100)
 
 
-async def make_plan(db: Database, migration: Migration, targets: Sequence[Target]) -> Plan:
+async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequence[Target]) -> Plan:
     """Look at each target's table, and estimate."""
     tables: list[TablePlan] = []
     said: list[str] = []
@@ -107,7 +107,7 @@ def _warnings(table: TablePlan) -> list[str]:
     return said
 
 
-def fingerprint(migration: Migration, targets: Sequence[Target]) -> str:
+def fingerprint(migration: DeclaredMigration, targets: Sequence[Target]) -> str:
     """Changes whenever the migration's code, its predicates or what they apply to change."""
     try:
         code = inspect.getsource(inspect.getmodule(type(migration)) or type(migration))
@@ -117,6 +117,7 @@ def fingerprint(migration: Migration, targets: Sequence[Target]) -> str:
         migration.name,
         migration.version,
         hashlib.sha256(code.encode()).hexdigest(),
+        dict(migration.context.arguments),
         [[target.shape.to_json(), target.pending, [ddl.do for ddl in target.ddl]] for target in targets],
     ]
     return hashlib.sha256(orjson.dumps(body)).hexdigest()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.reports import Plan
     from taaxdog_datamig.ledger import Ledger
-    from taaxdog_datamig.migration import Migration, Target
+    from taaxdog_datamig.migration import DeclaredMigration, Target
     from taaxdog_datamig.pg.catalog import Relation
     from taaxdog_datamig.pg.database import Database
 
@@ -88,7 +88,7 @@ def _check_privileges(relation: Relation, target: Target) -> None:
 
 
 async def check_targets(
-    db: Database, migration: Migration, targets: Sequence[Target], keyring: Keyring | None
+    db: Database, migration: DeclaredMigration, targets: Sequence[Target], keyring: Keyring | None
 ) -> None:
     """Everything about the tables that must hold before the run.
 

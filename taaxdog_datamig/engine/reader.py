@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Item, Mode, persistently
 from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.ledger import Refusal, outside_quarantine
-from taaxdog_datamig.migration import Reject, Row, Skip, Target
+from taaxdog_datamig.migration import Leave, Reject, Row, Skip, Target
 from taaxdog_datamig.pg.rows import to_text
 
 if TYPE_CHECKING:
@@ -20,10 +23,20 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from taaxdog_datamig.engine.apply import Texts
     from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.ledger import Key
+    from taaxdog_datamig.migration import Outcome
     from taaxdog_datamig.planning import ReadSize, Window
 
 Tid = tuple[int, int]
+#: Rows of a slow transform that are read at once, for each core.
+SLOW_ROWS = 32
+
+
+def cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @attrs.define
@@ -45,10 +58,11 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
     """
     chosen = job.targets[target]
     condition, extra = _condition(job, chosen, window, sweep)
-    query = chosen.shape.at(window.relation).window_sql(condition)
+    query = chosen.shape.at(window.relation).window_sql(condition, chosen.lookups.values())
     after, before = (window.start, 0), (window.end, 0)
     while True:
-        limit = size.rows
+        # What took long to work out is committed soon.
+        limit = min(size.rows, SLOW_ROWS * cores()) if chosen.slow else size.rows
         records: Sequence[asyncpg.Record] = ()
 
         async def read(_: Mode, after: Tid = after, limit: int = limit) -> None:
@@ -59,7 +73,9 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
 
         await persistently(job, f"reading {window.relation}", read, skip=False)
         failpoints.hit("after-read")
-        if records:
+        if records and chosen.slow:
+            yield await anyio.to_thread.run_sync(judge, chosen, records, size)
+        elif records:
             yield judge(chosen, records, size)
             after = records[-1]["tid"]
         if len(records) < limit:
@@ -81,17 +97,18 @@ def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | No
     keys = len(target.shape.key)
     width = len(target.shape.columns)
     read = 0
-    for record in records:
-        key: tuple[str, ...] = record[1 : 1 + keys]
-        old: tuple[str | None, ...] = record[1 + keys : 1 + keys + width]
+    outcomes = ask(target, [row_of(target, record) for record in records])
+    for record, outcome in zip(records, outcomes, strict=True):
+        key: Key = record[1 : 1 + keys]
+        old: Texts = record[1 + keys : 1 + keys + width]
         read += sum(len(text) for text in old if text)
-        new = _decide(target, record, key, old)
+        new = _decided(target, key, old, outcome)
         if isinstance(new, Refusal):
             batch.refusals.append(new)
-        elif new is None or new == old:
+        elif new is None or new.new == old:
             batch.skipped += 1
         else:
-            batch.items.append(Item(key, old, new))
+            batch.items.append(new)
             batch.tids.append(record[0])
     if size is not None:
         size.learn(len(records), read)
@@ -99,33 +116,62 @@ def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | No
     return batch
 
 
-def _decide(
-    target: Target, record: asyncpg.Record, key: tuple[str, ...], old: tuple[str | None, ...]
-) -> tuple[str | None, ...] | Refusal | None:
-    """New texts, or why the row is refused, or None where it needs nothing."""
-    fields = target.shape.columns
-    values = {field.name: old[i] if field.textual else record[f"n{i}"] for i, field in enumerate(fields)}
-    try:
-        outcome = target.transform(Row(key, values))
-        if isinstance(outcome, Skip):
-            return None
-        if isinstance(outcome, Reject):
-            return Refusal(key=key, code=outcome.code, reason=outcome.reason)
-        new = tuple(
-            to_text(outcome[field.name], field.type) if field.name in outcome else old[i]
-            for i, field in enumerate(fields)
-        )
-    except Exception as error:  # noqa: BLE001 - whatever a user's code raises concerns this row only
-        return Refusal(key=key, code="transform-error", reason=f"the transform raised {place(error)}")
-    if unknown := outcome.keys() - values.keys():
+def row_of(target: Target, record: asyncpg.Record) -> Row:
+    """A record of a window as the transform sees it."""
+    shape = target.shape
+    key: Key = record[1 : 1 + len(shape.key)]
+    old: Texts = record[1 + len(key) : 1 + len(key) + len(shape.columns)]
+    values = {
+        field.name: old[i] if field.textual else record[f"n{i}"] for i, field in enumerate(shape.columns)
+    }
+    return Row(key, values | {name: record[f"e{i}"] for i, name in enumerate(target.lookups)})
+
+
+def ask(target: Target, rows: Sequence[Row]) -> list[Outcome | Exception]:
+    """What the transform says of each row; what it raises concerns that row only."""
+
+    def one(row: Row) -> Outcome | Exception:
+        try:
+            return target.transform(row)
+        except Exception as error:  # noqa: BLE001 - whatever a user's code raises
+            return error
+
+    if not target.slow:
+        return [one(row) for row in rows]
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(one, rows))
+
+
+def _decided(target: Target, key: Key, old: Texts, outcome: Outcome | Exception) -> Item | Refusal | None:
+    """The row with its new texts, or why it is refused or left, or None where it needs nothing."""
+    if isinstance(outcome, Exception):
+        return _raised(key, outcome)
+    if isinstance(outcome, Skip):
+        return None
+    if isinstance(outcome, Leave | Reject):
+        left = isinstance(outcome, Leave)
+        return Refusal(key=key, code=outcome.code, reason=outcome.reason, left=left)
+    names = {field.name for field in target.shape.columns}
+    if unknown := outcome.keys() - names:
         # A name of the table's own may be told; anything else may be a value in the place of a name.
         named = sorted(unknown & target.table.relation.columns.keys())
         raise RunError(
             f"the transform changes {named[0] if named else 'something'}, which is not among the migration's "
             "columns",
-            f"Its columns are {', '.join(values)}",
+            f"Its columns are {', '.join(field.name for field in target.shape.columns)}",
         )
-    return new
+    try:
+        new = tuple(
+            to_text(outcome[field.name], field.type) if field.name in outcome else old[i]
+            for i, field in enumerate(target.shape.columns)
+        )
+    except Exception as error:  # noqa: BLE001 - a value that has no text form
+        return _raised(key, error)
+    return Item(key, old, new, outcome.reason)
+
+
+def _raised(key: Key, error: Exception) -> Refusal:
+    return Refusal(key=key, code="transform-error", reason=f"the transform raised {place(error)}")
 
 
 def place(error: Exception) -> str:

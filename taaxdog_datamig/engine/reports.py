@@ -25,6 +25,8 @@ class RunOptions:
     batch_size: int | None = attrs.field(default=None)
     workers: int = 1
     executor: str = "local"
+    #: What the migration's own arguments are set to.
+    arguments: dict[str, str] = attrs.field(factory=dict)
     on_failure: Literal["rollback", "pause"] = "rollback"
     #: Rows that may be refused before the run fails.
     max_quarantine: int = 0
@@ -89,6 +91,8 @@ class TableReport:
     changed_rows: int = 0
     skipped_rows: int = 0
     quarantined_rows: int = 0
+    #: Rows left as they are on purpose; `quarantine list` names them, too.
+    left_rows: int = 0
     conflicts: int = 0
     chunks: int = 0
 
@@ -109,6 +113,12 @@ class RunReport:
     changed_rows: int = 0
     skipped_rows: int = 0
     quarantined_rows: int = 0
+    #: Rows left as they are on purpose; `quarantine list` names them, too.
+    left_rows: int = 0
+    #: Rows deleted by logical table, those that referred to the pending rows included.
+    deleted_rows: dict[str, int] = attrs.field(factory=dict)
+    #: Where the deleted rows went first.
+    archive_id: str | None = None
     #: Compare-and-set misses: rows the application changed between reading and writing; each was read again.
     conflicts: int = 0
     chunks: int = 0
@@ -178,6 +188,8 @@ class QuarantineRecord:
     code: str
     reason: str
     at: datetime
+    #: On purpose: not counted against the error budget.
+    left: bool = False
 
 
 @attrs.frozen(kw_only=True)

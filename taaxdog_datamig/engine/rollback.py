@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql, steadily
-from taaxdog_datamig.engine.images import Image, context_of, digests
-from taaxdog_datamig.engine.proof import current
+from taaxdog_datamig.engine.apply import Mode, persistently, session_sql, steadily
+from taaxdog_datamig.engine.images import context_of, open_image
+from taaxdog_datamig.engine.takeback import take_back
 from taaxdog_datamig.errors import LeaseLost, RefusedError
 from taaxdog_datamig.events import ChunkDone, Warned
 from taaxdog_datamig.pg.ddl import alter
@@ -27,8 +27,17 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.ledger import Key
     from taaxdog_datamig.migration import Ddl
+    from taaxdog_datamig.pg.rows import Shape
 
 _NEWEST = 2**63 - 1
+
+
+@attrs.frozen
+class Kept:
+    """A row that a rollback left alone."""
+
+    shape: Shape
+    key: Key
 
 
 @attrs.define
@@ -75,46 +84,41 @@ async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
 
 
 async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: bool) -> None:
-    shape = job.shapes[chunk["target"]].at(chunk["relation"])
-    image = Image.open(chunk["image"], job.sealer, context_of(job.run_id, chunk["target"]))
-    restored = 0
-    kept: list[Key] = []
+    target = job.shapes[chunk["target"]]
+    effects = open_image(chunk["image"], job.sealer, context_of(job.run_id, chunk["target"]))
+    kept: list[Kept] = []
 
     async def once(mode: Mode) -> None:
-        nonlocal restored, kept
         settings = job.db.settings
+        kept.clear()
         async with job.connect() as connection:
             try:
                 async with transaction(connection):
                     await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
                     if not dry_run and await job.ledger.runs.guard(connection, job.run_id, job.epoch) is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
-                    now = await current(connection, shape, image.keys)
-                    items = [
-                        Item(key, now[i], image.old[i])
-                        for i, key in enumerate(image.keys)
-                        if i in now and digests(now[i], job.data_key) == image.new[i]
-                    ]
-                    applied = await apply(connection, shape, items, mode)
-                    back = {items[i].key for i in applied.stored}
-                    kept = [key for key in image.keys if key not in back]
-                    restored = len(back)
+                    # Backwards: what was deleted last, such as a parent, must be there first.
+                    for effect in reversed(effects):
+                        left = await take_back(connection, effect, job.data_key, mode)
+                        kept.extend(Kept(effect.shape, key) for key in left)
                     if dry_run:
                         raise Undone  # noqa: TRY301 - the transaction must see it
-                    await _record(job, connection, chunk, kept, restored)
+                    await _record(job, connection, chunk, kept)
                     failpoints.hit("rollback-before-commit")
             except Undone:
                 pass
 
-    await persistently(job, f"restoring rows of {shape.relation}", once, skip=False)
+    await persistently(job, f"restoring rows of {target.relation}", once, skip=False)
+    restored = _restored(chunk["changed"], target, kept)
     done.rows += restored
     done.kept += len(kept)
     done.chunks += 1
-    if kept and dry_run:
-        done.keys.setdefault(shape.table, []).extend(", ".join(key) for key in kept)
+    if dry_run:
+        for row in kept:
+            done.keys.setdefault(row.shape.table, []).append(", ".join(row.key))
     job.events.emit(
         ChunkDone(
-            table=shape.table,
+            table=target.table,
             changed=restored,
             skipped=0,
             quarantined=0,
@@ -125,22 +129,35 @@ async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: 
     )
 
 
+def _restored(changed: int, target: Shape, kept: Sequence[Kept]) -> int:
+    """How many of the target's changed rows are as they were."""
+    return max(0, changed - sum(row.shape.table == target.table for row in kept))
+
+
 async def _record(
-    job: Job, connection: PoolConnectionProxy[Any], chunk: asyncpg.Record, kept: Sequence[Key], restored: int
+    job: Job, connection: PoolConnectionProxy[Any], chunk: asyncpg.Record, kept: Sequence[Kept]
 ) -> None:
+    target = job.shapes[chunk["target"]]
+    restored = _restored(chunk["changed"], target, kept)
     # After a lost acknowledgement the chunk may be done already: its counts are right then, and the
-    # update above has found every row different from what the run wrote.
+    # statements above have found every row different from what the run wrote.
     if not await job.ledger.work.restored(connection, chunk["id"], restored, len(kept)):
         return
-    table = job.shapes[chunk["target"]].table
-    if kept:
-        await job.ledger.work.add_conflicts(connection, job.run_id, chunk["relation"], table, kept)
+    for (relation, table), rows in _by_table(kept).items():
+        await job.ledger.work.add_conflicts(connection, job.run_id, relation, table, rows)
     await job.ledger.audit.append(
         connection,
         "chunk-restored",
         job.run_id,
-        {"table": table, "chunk": chunk["id"], "restored": restored, "kept": len(kept)},
+        {"table": target.table, "chunk": chunk["id"], "restored": restored, "kept": len(kept)},
     )
+
+
+def _by_table(kept: Sequence[Kept]) -> dict[tuple[str, str], list[Key]]:
+    found: dict[tuple[str, str], list[Key]] = {}
+    for row in kept:
+        found.setdefault((row.shape.relation, row.shape.table), []).append(row.key)
+    return found
 
 
 async def restore_definitions(job: Job, ddl: Sequence[Ddl], done: Restored) -> None:

@@ -24,14 +24,20 @@ from taaxdog_datamig.errors import (
 )
 from taaxdog_datamig.events import EventBus, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
-from taaxdog_datamig.migration import Migration, MigrationContext, NotApplicable, Registry
+from taaxdog_datamig.migration import (
+    DeclaredMigration,
+    MigrationContext,
+    NotApplicable,
+    Registry,
+    arguments_of,
+)
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
     from taaxdog_datamig.pg.database import Database
@@ -93,14 +99,18 @@ class Runner:
         return states
 
     @server_errors("planning")
-    async def plan(self, name: str) -> Plan:
+    async def plan(self, name: str, arguments: Mapping[str, str] | None = None) -> Plan:
         """What a run would do. Changes nothing.
+
+        Args:
+            name: the migration.
+            arguments: its own arguments, as in `RunOptions`.
 
         Raises:
             UnknownName: there is no such migration.
             RefusedError, SettingsError: it cannot be planned here.
         """
-        migration = await self._migration(name, dry_run=True)
+        migration = await self._migration(name, dry_run=True, arguments=arguments)
         try:
             targets = await migration.targets()
         except NotApplicable as answer:
@@ -128,7 +138,7 @@ class Runner:
         options = options or RunOptions()
         self._check(options)
         started_at = datetime.now(UTC)
-        migration = await self._migration(name, dry_run=options.dry_run)
+        migration = await self._migration(name, dry_run=options.dry_run, arguments=options.arguments)
         if (
             not options.dry_run
             and (report := await self._finished(migration, options, started_at)) is not None
@@ -230,18 +240,27 @@ class Runner:
         """Rows that a run refused."""
         return await control.quarantine(self.db, ref, limit)
 
-    async def _migration(self, name: str, *, dry_run: bool) -> Migration:
+    async def _migration(
+        self, name: str, *, dry_run: bool, arguments: Mapping[str, str] | None = None
+    ) -> DeclaredMigration:
         kind = self.registry.get(name)
         async with self.db.acquire() as connection:
             profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
         keyring = Keyring.from_settings(self.settings)
-        return kind(
+        migration = kind(
             MigrationContext(
-                db=self.db, settings=self.settings, profile=profile, keyring=keyring, dry_run=dry_run
+                db=self.db,
+                settings=self.settings,
+                profile=profile,
+                keyring=keyring,
+                dry_run=dry_run,
+                arguments=arguments_of(kind, arguments),
             )
         )
+        assert isinstance(migration, DeclaredMigration)
+        return migration
 
-    async def _begun(self, migration: Migration) -> str | None:
+    async def _begun(self, migration: DeclaredMigration) -> str | None:
         """The fingerprint under which an unfinished run of the migration began."""
         async with self.db.acquire() as connection:
             if not await installed_version(connection):
@@ -249,7 +268,7 @@ class Runner:
             left = await Ledger.of().runs.find(connection, migration=migration.name, status=UNFINISHED)
         return left[0]["fingerprint"] if left else None
 
-    async def _preflight(self, migration: Migration, plan: Plan) -> list[str]:
+    async def _preflight(self, migration: DeclaredMigration, plan: Plan) -> list[str]:
         async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
                 await check_keys(connection, Ledger.of(), migration.context.keyring)
@@ -257,7 +276,7 @@ class Runner:
         return [warning for warning in found if warning]
 
     async def _finished(
-        self, migration: Migration, options: RunOptions, started_at: datetime
+        self, migration: DeclaredMigration, options: RunOptions, started_at: datetime
     ) -> RunReport | None:
         """The answer "already run", when the latest run of the migration succeeded."""
         async with self.db.acquire() as connection:
@@ -283,7 +302,7 @@ class Runner:
             ),
         )
 
-    async def _finish_rollback(self, migration: Migration) -> None:
+    async def _finish_rollback(self, migration: DeclaredMigration) -> None:
         """End a rollback that a killed process has left, before a new run begins."""
         async with self.db.acquire() as connection:
             left = await Ledger.of().runs.find(
@@ -310,7 +329,7 @@ class Runner:
         executor_named(options.executor)
 
 
-def _not_applicable(migration: Migration, answer: NotApplicable) -> Plan:
+def _not_applicable(migration: DeclaredMigration, answer: NotApplicable) -> Plan:
     return Plan(
         migration=migration.name,
         version=migration.version,

@@ -53,6 +53,7 @@ async def summarise(
         changed_rows=changed,
         skipped_rows=sum(table.skipped_rows for table in tables),
         quarantined_rows=refused,
+        left_rows=sum(table.left_rows for table in tables),
         conflicts=sum(table.conflicts for table in tables),
         chunks=sum(table.chunks for table in tables),
         rows_per_second=round(here / seconds, 1) if seconds > 0 else 0.0,
@@ -63,12 +64,14 @@ async def summarise(
     )
 
 
-def _table(name: str, total: dict[str, int], quarantined: dict[str, int]) -> TableReport:
+def _table(name: str, total: dict[str, int], listed: dict[str, tuple[int, int]]) -> TableReport:
+    quarantined, left = listed.get(name, (0, 0))
     return TableReport(
         table=name,
         changed_rows=total.get("changed", 0),
         skipped_rows=total.get("skipped", 0),
-        quarantined_rows=quarantined.get(name, 0),
+        quarantined_rows=quarantined,
+        left_rows=left,
         conflicts=total.get("conflicts", 0),
         chunks=total.get("chunks", 0),
     )

@@ -4,30 +4,55 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import anyio
 import attrs
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.engine.apply import Applied, Item, Mode, apply, persistently, session_sql
-from taaxdog_datamig.engine.images import Image, context_of
+from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql
+from taaxdog_datamig.engine.images import Deleted, Effect, Updated, context_of, deleted_rows, pack
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.ledger import ChunkEntry, Refusal
 from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.ledger import ArchivePart, Key
     from taaxdog_datamig.pg.rows import Shape
 
 
-#: What a chunk changes, and what goes to quarantine with it.
+#: What a chunk changes, and what is listed with it.
 Rows: TypeAlias = "tuple[Sequence[Item], Sequence[Refusal]]"
 Read: TypeAlias = "Callable[[PoolConnectionProxy[Any]], Awaitable[Rows]]"
+
+
+@attrs.frozen(kw_only=True)
+class Written:
+    """What the statements of a chunk did, before it is committed."""
+
+    effects: Sequence[Effect] = attrs.field(default=(), repr=False)
+    #: Rows of the target that are migrated now.
+    changed: int = 0
+    #: Rows that were left for a later sweep.
+    conflicts: int = 0
+    refusals: Sequence[Refusal] = ()
+    first_key: Key | None = None
+    last_key: Key | None = None
+    #: Bytes that were rewritten, for the controller.
+    size: int = 0
+    #: What decisions rest on: reason to rows.
+    reasons: Mapping[str, int] = attrs.field(factory=dict)
+
+
+#: Everything a chunk does, inside its transaction. Done again from the start when that fails.
+Work: TypeAlias = "Callable[[PoolConnectionProxy[Any], Mode], Awaitable[Written]]"
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +64,7 @@ class _Result:
     quarantined: int = 0
     hot: int = 0
     seconds: float = 0.0
+    size: int = 0
     control: str | None = None
     #: Rows in quarantine, all chunks together; None when this one added none.
     in_quarantine: int | None = None
@@ -53,9 +79,18 @@ class ChunkWriter:
     sweep: int
 
     async def write(self, relation: str, items: Sequence[Item], refusals: Sequence[Refusal]) -> None:
-        """Commit one chunk, exactly once.
+        """Commit a chunk of updates; see `commit`.
 
         Rows that the application changed meanwhile, or holds locked, are left for the closing sweep.
+        """
+
+        async def work(connection: PoolConnectionProxy[Any], mode: Mode) -> Written:
+            return await self._update(connection, relation, items, refusals, mode)
+
+        await self.commit(relation, work)
+
+    async def commit(self, relation: str, work: Work) -> None:
+        """Commit one chunk, exactly once.
 
         Raises:
             LeaseLost: another process has taken the run over; nothing was written.
@@ -65,21 +100,23 @@ class ChunkWriter:
         token = uuid.uuid4()
         result = _Result()
 
-        async def given(_: PoolConnectionProxy[Any]) -> Rows:
-            return items, refusals
-
         async def once(mode: Mode) -> None:
             nonlocal result
-            result = await self._transaction(token, relation, given, mode)
+            result = await self._transaction(token, relation, work, mode)
 
         await persistently(self.job, f"changing rows of {relation}", once, skip=True)
-        self._committed(result, sum(len(text) for item in items for text in (*item.old, *item.new) if text))
+        self._committed(result)
 
     async def write_at_once(self, relation: str, read: Read) -> None:
         """Commit one chunk of rows that are read inside its transaction, or raise what the server says."""
-        self._committed(await self._transaction(uuid.uuid4(), relation, read, Mode()), 0)
 
-    def _committed(self, result: _Result, size: int) -> None:
+        async def work(connection: PoolConnectionProxy[Any], mode: Mode) -> Written:
+            items, refusals = await read(connection)
+            return await self._update(connection, relation, items, refusals, mode)
+
+        self._committed(await self._transaction(uuid.uuid4(), relation, work, Mode()))
+
+    def _committed(self, result: _Result) -> None:
         failpoints.hit("after-commit")
         if result.in_quarantine is not None and not self.job.dry_run:
             self.job.quarantined = result.in_quarantine
@@ -90,14 +127,14 @@ class ChunkWriter:
             quarantined=result.quarantined,
             hot=result.hot,
             seconds=result.seconds,
-            size=size,
+            size=result.size,
         )
         self.job.heed(result.control)
 
-    async def _transaction(self, token: uuid.UUID, relation: str, read: Read, mode: Mode) -> _Result:
-        job, settings, work = self.job, self.job.db.settings, self.job.ledger.work
-        shape = job.shapes[self.target].at(relation)
+    async def _transaction(self, token: uuid.UUID, relation: str, work: Work, mode: Mode) -> _Result:
+        job, settings = self.job, self.job.db.settings
         started = time.monotonic()
+        part: ArchivePart | None = None
         async with job.connect() as connection:
             try:
                 async with transaction(connection):
@@ -105,26 +142,26 @@ class ChunkWriter:
                     guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch, relation)
                     if guard is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
-                    items, refusals = await read(connection)
-                    if job.dry_run and job.targets[self.target].ddl:
-                        kept = [c.quoted for c in job.targets[self.target].table.relation.stored]
-                        shape = await _stand_in(connection, shape, items, kept)
-                    applied = await apply(connection, shape, items, mode)
+                    written = await work(connection, mode)
                     failpoints.hit("after-update")
                     # Asked after the update: by now the lost transaction has either ended or made us wait.
-                    if mode.uncertain and (done := await work.find_chunk(connection, token)) is not None:
+                    if (
+                        mode.uncertain
+                        and (done := await job.ledger.work.find_chunk(connection, token)) is not None
+                    ):
                         return _Result(**done, control=guard["control"])
-                    entry = self._entry(token, relation, items, refusals, applied, time.monotonic() - started)
-                    entry = attrs.evolve(entry, hot_before=guard["hot"])
-                    hot = await self._record(connection, entry, shape, items, applied)
+                    part = await self._archive(token, written)
+                    entry = self._entry(token, relation, written, time.monotonic() - started, guard["hot"])
+                    hot = await self._record(connection, entry, written, part)
                     result = _Result(
                         changed=entry.changed,
                         conflicts=entry.conflicts,
-                        quarantined=len(entry.refusals),
+                        quarantined=sum(not refusal.left for refusal in entry.refusals),
                         hot=hot,
                         seconds=time.monotonic() - started,
+                        size=written.size,
                         control=guard["control"],
-                        in_quarantine=await work.count_quarantine(connection, job.run_id)
+                        in_quarantine=await job.ledger.work.count_quarantine(connection, job.run_id)
                         if entry.refusals
                         else None,
                     )
@@ -132,21 +169,53 @@ class ChunkWriter:
                     if job.dry_run:
                         raise Undone  # noqa: TRY301 - the transaction must see it
             except Undone:
-                await work.add_chunk(connection, entry, shape.table, None)
+                await job.ledger.work.add_chunk(connection, entry, self._table, None)
         return result
 
-    def _entry(
+    @property
+    def _table(self) -> str:
+        return self.job.shapes[self.target].table
+
+    async def _update(
         self,
-        token: uuid.UUID,
+        connection: PoolConnectionProxy[Any],
         relation: str,
         items: Sequence[Item],
         refusals: Sequence[Refusal],
-        applied: Applied,
-        seconds: float,
-    ) -> ChunkEntry:
+        mode: Mode,
+    ) -> Written:
+        job = self.job
+        shape = job.shapes[self.target].at(relation)
+        place = shape
+        if job.dry_run and job.targets[self.target].ddl:
+            kept = [c.quoted for c in job.targets[self.target].table.relation.stored]
+            place = await _stand_in(connection, shape, items, kept)
+        applied = await apply(connection, place, items, mode)
+        changed = [(items[i], stored) for i, stored in applied.stored.items()]
         refused = [
             Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
         ]
+        return Written(
+            effects=[Updated.of(shape, changed, job.data_key)] if changed else (),
+            changed=len(changed),
+            conflicts=len(items) - len(changed) - len(refused),
+            refusals=[*refusals, *refused],
+            first_key=items[0].key if items else None,
+            last_key=items[-1].key if items else None,
+            size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
+            reasons=Counter(item.reason for item, _ in changed if item.reason),
+        )
+
+    async def _archive(self, token: uuid.UUID, written: Written) -> ArchivePart | None:
+        """Write what was deleted to a file, and read it back (promise P10)."""
+        if self.job.archive is None or not (rows := deleted_rows(written.effects)):
+            return None
+        lines = [effect.lines for effect in written.effects if isinstance(effect, Deleted)]
+        return await anyio.to_thread.run_sync(self.job.archive.write, token, lines, rows)
+
+    def _entry(
+        self, token: uuid.UUID, relation: str, written: Written, seconds: float, hot_before: int
+    ) -> ChunkEntry:
         return ChunkEntry(
             run_id=self.job.run_id,
             token=token,
@@ -154,42 +223,43 @@ class ChunkWriter:
             sweep=self.sweep,
             target=self.target,
             relation=relation,
-            changed=len(applied.stored),
-            conflicts=len(items) - len(applied.stored) - len(refused),
-            refusals=[*refusals, *refused],
-            first_key=items[0].key if items else None,
-            last_key=items[-1].key if items else None,
+            changed=written.changed,
+            conflicts=written.conflicts,
+            refusals=written.refusals,
+            first_key=written.first_key,
+            last_key=written.last_key,
             seconds=seconds,
+            hot_before=hot_before,
         )
 
     async def _record(
         self,
         connection: PoolConnectionProxy[Any],
         entry: ChunkEntry,
-        shape: Shape,
-        items: Sequence[Item],
-        applied: Applied,
+        written: Written,
+        part: ArchivePart | None,
     ) -> int:
         job = self.job
         image = None
-        if applied.stored:
-            changed = [(items[i], stored) for i, stored in applied.stored.items()]
-            image = Image.of(changed, job.data_key).seal(job.sealer, context_of(job.run_id, entry.target))
+        if written.effects and not job.dry_run:
+            image = job.sealer.seal(pack(written.effects), context_of(job.run_id, entry.target))
         failpoints.hit("after-image")
-        row = await job.ledger.work.add_chunk(connection, entry, shape.table, image)
-        await job.ledger.audit.append(
-            connection,
-            "chunk",
-            job.run_id,
-            {
-                "table": shape.table,
-                "changed": entry.changed,
-                "conflicts": entry.conflicts,
-                "quarantined": len(entry.refusals),
-                "first_key": entry.first_key,
-                "last_key": entry.last_key,
-            },
-        )
+        row = await job.ledger.work.add_chunk(connection, entry, self._table, image)
+        if part is not None:
+            await job.ledger.work.add_archive_part(connection, job.run_id, row["id"], part)
+        told = {
+            "table": self._table,
+            "changed": entry.changed,
+            "conflicts": entry.conflicts,
+            "quarantined": len(entry.refusals),
+            "first_key": entry.first_key,
+            "last_key": entry.last_key,
+        }
+        if written.reasons:
+            told["reasons"] = dict(written.reasons)
+        if rows := deleted_rows(written.effects):
+            told["deleted"] = dict(rows)
+        await job.ledger.audit.append(connection, "chunk", job.run_id, told)
         return row["hot"] or 0
 
 

@@ -14,7 +14,7 @@ import attrs
 from taaxdog_datamig.ledger.audit import Audit, actor, package_version
 from taaxdog_datamig.ledger.install import install, install_temporary, installed_version
 from taaxdog_datamig.ledger.runs import UNFINISHED, NewRun, Runs, owner_is_dead
-from taaxdog_datamig.ledger.work import ChunkEntry, Claim, Key, Refusal, Work, outside_quarantine
+from taaxdog_datamig.ledger.work import ArchivePart, ChunkEntry, Claim, Key, Refusal, Work, outside_quarantine
 from taaxdog_datamig.pg.sql import queries
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNFINISHED",
+    "ArchivePart",
     "Audit",
     "ChunkEntry",
     "Claim",

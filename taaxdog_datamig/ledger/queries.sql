@@ -64,7 +64,7 @@ SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.tar
            AND (a.backend_start IS NULL OR a.backend_start = r.backend_start)), false) AS alive,
        coalesce(r.lease_expires > clock_timestamp(), false) AS leased,
        c.changed, c.restored, c.kept,
-       (SELECT count(*) FROM datamig.quarantine q WHERE q.run_id = r.id) AS quarantined,
+       (SELECT count(*) FROM datamig.quarantine q WHERE q.run_id = r.id AND NOT q.left_alone) AS quarantined,
        (SELECT count(*) FROM datamig.before_images b JOIN datamig.chunks h ON h.id = b.chunk_id
         WHERE h.run_id = r.id) AS images
 FROM datamig.runs r
@@ -141,22 +141,30 @@ SELECT changed, conflicts, quarantined, coalesce(hot, 0) AS hot FROM datamig.chu
 -- name: add_image
 INSERT INTO datamig.before_images (chunk_id, image) VALUES ($1, $2)
 
+-- name: add_archive_part
+INSERT INTO datamig.archive_parts (chunk_id, run_id, name, bytes, sha256, rows)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb)
+
+-- name: archive_parts
+SELECT name, bytes, sha256, rows FROM datamig.archive_parts WHERE run_id = $1 ORDER BY chunk_id
+
 -- name: add_quarantine
-INSERT INTO datamig.quarantine (run_id, relation, key, tablename, code, reason)
-SELECT $1, $2, x.key, $3, x.code, x.reason
-FROM (SELECT ARRAY(SELECT json_array_elements_text(k::json)) AS key, code, reason
-      FROM unnest($4::text[], $5::text[], $6::text[]) AS u(k, code, reason)) x
+INSERT INTO datamig.quarantine (run_id, relation, key, tablename, code, reason, left_alone)
+SELECT $1, $2, x.key, $3, x.code, x.reason, x.left_alone
+FROM (SELECT ARRAY(SELECT json_array_elements_text(k::json)) AS key, code, reason, left_alone
+      FROM unnest($4::text[], $5::text[], $6::text[], $7::bool[]) AS u(k, code, reason, left_alone)) x
 ON CONFLICT DO NOTHING
 
 -- name: quarantine
-SELECT tablename, relation, key, code, reason, at FROM datamig.quarantine
+SELECT tablename, relation, key, code, reason, left_alone, at FROM datamig.quarantine
 WHERE run_id = $1 ORDER BY relation, key LIMIT $2
 
 -- name: count_quarantine
-SELECT count(*) FROM datamig.quarantine WHERE run_id = $1
+SELECT count(*) FROM datamig.quarantine WHERE run_id = $1 AND NOT left_alone
 
 -- name: quarantine_by_table
-SELECT tablename, count(*) AS rows FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1
+SELECT tablename, count(*) FILTER (WHERE NOT left_alone) AS rows, count(*) FILTER (WHERE left_alone) AS left_alone
+FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1
 
 -- name: totals
 SELECT c.target, coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(conflicts), 0)::bigint AS conflicts,
@@ -171,7 +179,7 @@ FROM datamig.windows WHERE run_id = $1 AND sweep <= 1 GROUP BY 1
 -- name: next_to_restore
 SELECT c.id, c.target, c.relation, c.changed, b.image
 FROM datamig.chunks c LEFT JOIN datamig.before_images b ON b.chunk_id = c.id
-WHERE c.run_id = $1 AND c.restored IS NULL AND c.changed > 0 AND c.id < $2
+WHERE c.run_id = $1 AND c.restored IS NULL AND (c.changed > 0 OR b.chunk_id IS NOT NULL) AND c.id < $2
 ORDER BY c.id DESC LIMIT 1
 
 -- name: restored
@@ -188,7 +196,7 @@ SELECT tablename, relation, key FROM datamig.conflicts WHERE run_id = $1 ORDER B
 -- name: sample_chunks
 SELECT c.id, c.target, c.relation, b.image
 FROM datamig.chunks c JOIN datamig.before_images b ON b.chunk_id = c.id
-WHERE c.run_id = $1 AND c.changed > 0
+WHERE c.run_id = $1
 ORDER BY hashint8(c.id) LIMIT $2
 
 -- name: canaries

@@ -47,11 +47,24 @@ class Claim:
 
 @attrs.frozen(kw_only=True)
 class Refusal:
-    """A row that goes to quarantine. `reason` never quotes a value."""
+    """A row that is listed with the run. `reason` never quotes a value."""
 
     key: Key
     code: str
     reason: str
+    #: On purpose: it does not count against the error budget.
+    left: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ArchivePart:
+    """A file with the rows that one chunk deleted."""
+
+    name: str
+    size: int
+    sha256: bytes
+    #: Rows by table.
+    rows: Mapping[str, int]
 
 
 @attrs.frozen(kw_only=True)
@@ -164,8 +177,29 @@ class Work:
                 _keys([refusal.key for refusal in chunk.refusals]),
                 [refusal.code for refusal in chunk.refusals],
                 [refusal.reason for refusal in chunk.refusals],
+                [refusal.left for refusal in chunk.refusals],
             )
         return row
+
+    async def add_archive_part(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, chunk_id: int, part: ArchivePart
+    ) -> None:
+        """Record where the rows went that the chunk deleted."""
+        rows = orjson.dumps(part.rows).decode()
+        await connection.execute(
+            self._sql["add_archive_part"], chunk_id, run_id, part.name, part.size, part.sha256, rows
+        )
+
+    async def archive_parts(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID
+    ) -> list[ArchivePart]:
+        """The run's archive, in the order it was written."""
+        return [
+            ArchivePart(
+                name=row["name"], size=row["bytes"], sha256=row["sha256"], rows=orjson.loads(row["rows"])
+            )
+            for row in await connection.fetch(self._sql["archive_parts"], run_id)
+        ]
 
     async def find_chunk(
         self, connection: PoolConnectionProxy[Any], token: uuid.UUID
@@ -188,10 +222,10 @@ class Work:
 
     async def quarantine_by_table(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID
-    ) -> dict[str, int]:
-        """Rows in quarantine by logical table."""
+    ) -> dict[str, tuple[int, int]]:
+        """Rows in quarantine, and rows left alone on purpose, by logical table."""
         rows = await connection.fetch(self._sql["quarantine_by_table"], run_id)
-        return {row["tablename"]: row["rows"] for row in rows}
+        return {row["tablename"]: (row["rows"], row["left_alone"]) for row in rows}
 
     async def reclaim(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
@@ -202,7 +236,7 @@ class Work:
     async def quarantine(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int
     ) -> list[asyncpg.Record]:
-        """Rows in quarantine: tablename, relation, key, code, reason, at."""
+        """Rows listed with the run: tablename, relation, key, code, reason, left_alone, at."""
         return await connection.fetch(self._sql["quarantine"], run_id, limit)
 
     async def sample(

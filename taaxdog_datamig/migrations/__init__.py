@@ -7,6 +7,6 @@ from typing import TYPE_CHECKING
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 
 if TYPE_CHECKING:
-    from taaxdog_datamig.migration import Migration
+    from taaxdog_datamig.migration import BaseMigration
 
-BUILTIN: tuple[type[Migration], ...] = (EncryptUserData,)
+BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData,)

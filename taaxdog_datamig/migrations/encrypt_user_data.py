@@ -14,7 +14,7 @@ from taaxdog_datamig.errors import KeyMissing, PreflightFailed
 from taaxdog_datamig.migration import (
     Changes,
     Ddl,
-    Migration,
+    DeclaredMigration,
     NotApplicable,
     Outcome,
     Reject,
@@ -46,7 +46,7 @@ _REJECTED = {
 Ciphers = dict[str, "FieldCipher"]
 
 
-class EncryptUserData(Migration):
+class EncryptUserData(DeclaredMigration):
     """Seals TFNs, mobile numbers, bank details and two-factor secrets."""
 
     name: ClassVar[str] = "encrypt-user-data"

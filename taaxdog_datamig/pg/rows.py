@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import orjson
 
-from taaxdog_datamig.pg.quoting import ident
+from taaxdog_datamig.pg.quoting import ident, literal
 
 
 @attrs.frozen(kw_only=True)
@@ -73,16 +73,17 @@ class Shape:
         """SQL: the row's key as text[], as the ledger spells it."""
         return f"ARRAY[{', '.join(f't.{ident(field.column)}::text' for field in self.key)}]"
 
-    def window_sql(self, condition: str) -> str:
+    def window_sql(self, condition: str, lookups: Iterable[str] = ()) -> str:
         """Rows between two TIDs, in heap order: $1 after, $2 before, $3 at most; `condition` may use more.
 
-        Columns: tid, the key's k0.., the values' text c0.., and the native value n<i> of each column whose
-        text form is not the value itself.
+        Columns: tid, the key's k0.., the values' text c0.., the native value n<i> of each column whose
+        text form is not the value itself, and the values e0.. of `lookups`, expressions over the row `t`.
         """
         native = [
             f"t.{ident(field.column)} AS n{i}" for i, field in enumerate(self.columns) if not field.textual
         ]
-        selected = ", ".join([self._selected(), *native])
+        extra = [f"({expression}) AS e{i}" for i, expression in enumerate(lookups)]
+        selected = ", ".join([self._selected(), *native, *extra])
         return (
             f"SELECT t.ctid AS tid, {selected} FROM ONLY {self.relation} AS t"
             f" WHERE t.ctid > $1::tid AND t.ctid < $2::tid AND ({condition}) ORDER BY t.ctid LIMIT $3"
@@ -131,6 +132,40 @@ class Shape:
             f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
             f" JOIN ONLY {self.relation} AS t ON {self._matches('x')}"
             " FOR NO KEY UPDATE OF t SKIP LOCKED"
+        )
+
+    def line_sql(self) -> str:
+        """SQL: the row `t` as a line of an archive, `{"table":...,"row":{column: text or null}}`."""
+        head = literal(orjson.dumps({"table": self.table}).decode()[:-1] + ',"row":')
+        texts = ", ".join(f"t.{ident(f.column)}::text AS {ident(f.column)}" for f in self.columns)
+        return f"{head} || (SELECT row_to_json(x)::text FROM (SELECT {texts}) AS x) || '}}'"
+
+    def insert_sql(self, condition: str = "") -> str:
+        """Insert rows from lines of an archive, $1, where no unique key is in the way.
+
+        Args:
+            condition: ` AND ...` over the new row as `t`; rows that do not fulfil it are left out.
+
+        Returns the key, as text, of each row that was inserted.
+        """
+        names = ", ".join(ident(field.column) for field in self.columns)
+        texts = ", ".join(f"{ident(field.column)} text" for field in self.columns)
+        values = ", ".join(f"x.{ident(f.column)}{_cast(f)} AS {ident(f.column)}" for f in self.columns)
+        keys = ", ".join(f"{ident(field.column)}::text" for field in self.key)
+        return (
+            f"INSERT INTO {self.relation} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM ("
+            f"SELECT {values} FROM unnest($1::text[]) AS l(line),"
+            f" json_to_record(l.line::json -> 'row') AS x({texts})) AS t WHERE true{condition}"
+            f" ON CONFLICT DO NOTHING RETURNING {keys}"
+        )
+
+    def delete_sql(self) -> str:
+        """Delete the rows named by one text[] a key column: $1.., each as a line of an archive."""
+        names = ", ".join(f"x{i}" for i in range(len(self.key)))
+        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        return (
+            f"DELETE FROM {self.relation} AS t USING unnest({arrays}) AS s({names})"
+            f" WHERE {self._matches('x')} RETURNING {self.line_sql()} AS line"
         )
 
     def _matches(self, prefix: str) -> str:

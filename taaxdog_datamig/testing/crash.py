@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
@@ -19,7 +20,13 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.errors import SettingsError
-from taaxdog_datamig.migration import MigrationContext, NotApplicable, Registry
+from taaxdog_datamig.migration import (
+    DeclaredMigration,
+    MigrationContext,
+    NotApplicable,
+    Registry,
+    arguments_of,
+)
 from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg import Database
 from taaxdog_datamig.profile import FittedProfile, Profile
@@ -27,9 +34,9 @@ from taaxdog_datamig.settings import Settings
 from taaxdog_datamig.testing.states import State, database_state, differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from taaxdog_datamig.migration import Migration
+    from taaxdog_datamig.migration import BaseMigration, Target
 
 #: Rows named in an assertion's message.
 _SHOWN = 10
@@ -59,7 +66,7 @@ class _Ended:
 @attrs.define
 class _Harness:
     dsn: str
-    migration: type[Migration]
+    migration: type[BaseMigration]
     builtin: bool
     options: Mapping[str, Any]
     environ: Mapping[str, str]
@@ -141,10 +148,11 @@ class _Harness:
                 keyring=Keyring.from_settings(settings),
                 dry_run=True,
             )
-            try:
-                targets = await self.migration(context).targets()
-            except NotApplicable:
-                targets = ()
+            migration = self.migration(attrs.evolve(context, arguments=arguments_of(self.migration, None)))
+            targets: Sequence[Target] = ()
+            if isinstance(migration, DeclaredMigration):
+                with contextlib.suppress(NotApplicable):
+                    targets = await migration.targets()
             reveals = {
                 target.table.relation.label: (
                     {field.column: field.name for field in target.shape.columns},
@@ -156,7 +164,7 @@ class _Harness:
 
 
 async def assert_crash_safe(
-    migration: str | type[Migration],
+    migration: str | type[BaseMigration],
     dsn: str | None = None,
     *,
     points: Iterable[str] = failpoints.NAMES,

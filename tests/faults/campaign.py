@@ -26,7 +26,7 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import BlobSealer, Keyring
-from taaxdog_datamig.engine.images import Image, context_of
+from taaxdog_datamig.engine.images import context_of, open_image
 from taaxdog_datamig.engine.start import open_data_key
 from taaxdog_datamig.engine.undo import LISTED
 from taaxdog_datamig.ledger import Ledger
@@ -382,7 +382,8 @@ async def assert_counted(writers: Writers) -> int:
             ):
                 keys = []
                 if chunk["image"] is not None:
-                    keys = Image.open(chunk["image"], opener, context_of(run["id"], chunk["target"])).keys
+                    (effect,) = open_image(chunk["image"], opener, context_of(run["id"], chunk["target"]))
+                    keys = effect.keys
                 assert chunk["changed"] == len(keys)
                 images.update((chunk["relation"].rpartition(".")[2].strip('"'), key) for (key,) in keys)
         assert await ledger.audit.verify(connection) is None

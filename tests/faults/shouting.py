@@ -16,7 +16,7 @@ import attrs
 
 from taaxdog_datamig import Changes, ColumnMigration, Database, Reject, Row, Runner, Skip, Target
 from taaxdog_datamig.crypto import BlobSealer
-from taaxdog_datamig.engine.images import Image, context_of
+from taaxdog_datamig.engine.images import context_of, open_image
 from taaxdog_datamig.engine.start import open_data_key
 from taaxdog_datamig.ledger import Ledger
 from taaxdog_datamig.migration import Ddl, Outcome, Registry
@@ -167,7 +167,8 @@ async def assert_ledger(dsn: str, status: str) -> dict[str, int]:
         ):
             keys = []
             if chunk["image"] is not None:
-                keys = Image.open(chunk["image"], sealer, context_of(run["id"], chunk["target"])).keys
+                (effect,) = open_image(chunk["image"], sealer, context_of(run["id"], chunk["target"]))
+                keys = effect.keys
             assert chunk["changed"] == len(keys)
             for (key,) in keys:
                 images[key] = images.get(key, 0) + 1

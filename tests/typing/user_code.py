@@ -10,8 +10,8 @@ from taaxdog_datamig import (
     ColumnMigration,
     Database,
     DatamigError,
+    DeclaredMigration,
     EventBus,
-    Migration,
     MigrationState,
     Plan,
     Registry,
@@ -44,7 +44,7 @@ class UppercaseState(ColumnMigration):
         return Changes(state=row["state"].upper())
 
 
-class Several(Migration):
+class Several(DeclaredMigration):
     name = "several"
     version = "1.0.0"
     description = "Works on several tables."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -12,9 +13,9 @@ from taaxdog_datamig.migration import Changes, Ddl, Target
 from taaxdog_datamig.pg.rows import Field, Shape
 
 CODE = """
-from taaxdog_datamig.migration import Migration
+from taaxdog_datamig.migration import DeclaredMigration
 
-class Ours(Migration):
+class Ours(DeclaredMigration):
     name, version, description = "ours", "1", ""
 
     async def targets(self):
@@ -26,10 +27,10 @@ class Ours(Migration):
 def ours(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
-    def load(name, code):
+    def load(name, code, **arguments):
         (tmp_path / f"{name}.py").write_text(code)
         importlib.invalidate_caches()
-        return importlib.import_module(name).Ours(context=None)
+        return importlib.import_module(name).Ours(context=SimpleNamespace(arguments=arguments))
 
     return load
 
@@ -47,6 +48,7 @@ def test_a_fingerprint_is_the_same_for_the_same_and_differs_for_anything_else(ou
     others = [
         fingerprint(ours("fingerprint_code", CODE.replace("return []", "return [][:]")), [target()]),
         fingerprint(ours("fingerprint_version", CODE.replace('"1"', '"2"')), [target()]),
+        fingerprint(ours("fingerprint_argument", CODE, to="argon2id"), [target()]),
         fingerprint(one, [target(pending="state = ''")]),
         fingerprint(one, [target(column="postcode")]),
         fingerprint(one, [target(ddl=(Ddl(do="ALTER", undo="BACK"),))]),

@@ -6,21 +6,21 @@ from types import ModuleType
 
 import pytest
 
-from taaxdog_datamig import migration as home
 from taaxdog_datamig.errors import SettingsError, UnknownName
-from taaxdog_datamig.migration import ColumnMigration, Migration, Registry
+from taaxdog_datamig.migration import ColumnMigration, DeclaredMigration, Registry
+from taaxdog_datamig.migration import registry as home
 from taaxdog_datamig.migrations import BUILTIN
 
 
-def made(name: str, *after: str, module: str = __name__) -> type[Migration]:
+def made(name: str, *after: str, module: str = __name__) -> type[DeclaredMigration]:
     async def targets(self):
         return []
 
     body = {"targets": targets, "name": name, "version": "1", "description": "", "after": after}
-    return type(name.title().replace("-", ""), (Migration,), body | {"__module__": module})
+    return type(name.title().replace("-", ""), (DeclaredMigration,), body | {"__module__": module})
 
 
-def registry(*migrations: type[Migration]) -> Registry:
+def registry(*migrations: type[DeclaredMigration]) -> Registry:
     return Registry({migration.name: migration for migration in migrations})
 
 
@@ -63,7 +63,7 @@ def test_a_package_may_gather_its_modules_and_what_else_it_imports_does_not_coun
         "app",
         One=made("one", module="app.one"),
         Foreign=made("foreign", module="apple"),
-        Migration=Migration,
+        DeclaredMigration=DeclaredMigration,
         ColumnMigration=ColumnMigration,
         EncryptUserData=BUILTIN[0],
         number=3,

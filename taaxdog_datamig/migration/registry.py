@@ -1,0 +1,118 @@
+"""The migrations there are: built in, installed, and named in datamig.toml."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from functools import partial
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from taaxdog_datamig.errors import SettingsError, UnknownName
+from taaxdog_datamig.migration.base import BaseMigration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+ENTRY_POINTS = "taaxdog_datamig.migrations"
+
+
+@attrs.frozen
+class Registry:
+    """The migrations there are, by name."""
+
+    migrations: Mapping[str, type[BaseMigration]]
+
+    @classmethod
+    def load(cls, builtin: Iterable[type[BaseMigration]], modules: Iterable[str] = ()) -> Registry:
+        """Built-in migrations, those of installed packages (entry points) and those of `modules`.
+
+        Raises:
+            SettingsError: something does not import or is no migration, one has no name, or two have the
+                same.
+        """
+        found: dict[str, type[BaseMigration]] = {}
+        classes: list[type[BaseMigration]] = [*builtin]
+        for point in entry_points(group=ENTRY_POINTS):
+            classes += _classes(_loaded(point.value, point.load), point.value)
+        for module in modules:
+            classes += _classes(_loaded(module, partial(importlib.import_module, module)), module)
+        for migration in classes:
+            if not isinstance(getattr(migration, "name", None), str):
+                raise SettingsError(
+                    f"migration {migration.__module__}.{migration.__qualname__} has no name",
+                    'Give the class a line such as name = "uppercase-state"',
+                )
+            if found.setdefault(migration.name, migration) is not migration:
+                raise SettingsError(f"two migrations are called {migration.name}", "Rename one of them")
+        return cls(found)
+
+    def get(self, name: str) -> type[BaseMigration]:
+        """The migration of that name.
+
+        Raises:
+            UnknownName: there is none; near names are suggested.
+        """
+        if name in self.migrations:
+            return self.migrations[name]
+        near = difflib.get_close_matches(name, self.migrations, 3, 0.4)
+        raise UnknownName(
+            f"there is no migration {name!r}",
+            f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.migrations)}",
+        )
+
+    def order(self, names: Iterable[str]) -> list[str]:
+        """Each of `names` once, after those of the others that it must follow.
+
+        Also where the way from one to the other leads over migrations that are not among them.
+
+        Raises:
+            UnknownName: there is no such migration.
+            SettingsError: migrations must follow each other in a circle.
+        """
+        wanted = list(dict.fromkeys(names))
+        placed: list[str] = []
+
+        def place(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                circle = " after ".join((*path[path.index(name) :], name))
+                raise SettingsError(f"no order of migrations is possible: {circle}", "Correct their `after`")
+            if name not in placed:
+                for other in self.get(name).after:
+                    if other in self.migrations:
+                        place(other, (*path, name))
+                placed.append(name)
+
+        for name in wanted:
+            place(name, ())
+        return [name for name in placed if name in wanted]
+
+
+def _loaded(source: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except Exception as error:  # whatever a module of somebody else's does when it is imported
+        raise SettingsError(
+            f"cannot import migrations from {source}: "
+            + (str(error) if isinstance(error, ImportError | AttributeError) else type(error).__name__)
+        ) from error
+
+
+def _classes(loaded: Any, source: str) -> list[type[BaseMigration]]:
+    """The migrations of a module or package, or the one class that an entry point names."""
+    if not inspect.ismodule(loaded):
+        if inspect.isclass(loaded) and issubclass(loaded, BaseMigration) and not inspect.isabstract(loaded):
+            return [loaded]
+        raise SettingsError(f"{source} is no migration", "Name a concrete subclass of Migration, or a module")
+    return [
+        value
+        for value in vars(loaded).values()
+        if inspect.isclass(value)
+        and issubclass(value, BaseMigration)
+        # Not what the module has only imported from elsewhere; a package may gather its modules' classes.
+        and f"{value.__module__}.".startswith(f"{loaded.__name__}.")
+        and not inspect.isabstract(value)
+    ]

@@ -1,0 +1,105 @@
+"""The part of one table that a migration changes."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from taaxdog_datamig.errors import PreflightFailed
+from taaxdog_datamig.migration.outcomes import Skip
+from taaxdog_datamig.pg.rows import Field, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from taaxdog_datamig.migration.outcomes import Outcome, Row
+    from taaxdog_datamig.pg.catalog import Column
+    from taaxdog_datamig.profile import FittedTable
+
+
+@attrs.frozen(kw_only=True)
+class Ddl:
+    """A change of a table's definition, and the way back."""
+
+    do: str
+    undo: str
+
+
+def _nothing(_: Row) -> Outcome:
+    return Skip()
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """The part of one table that a migration changes."""
+
+    table: FittedTable
+    shape: Shape
+    #: SQL over the table's physical columns, with the row as `t`; true while the row needs the migration.
+    #: Other tables in it are named with their schema.
+    pending: str
+    #: "update": `transform` decides about each row. "delete": pending rows are archived and deleted, with
+    #: what refers to them. "merge": pending rows are merged into others of their group.
+    action: Literal["update", "delete", "merge"] = "update"
+    transform: Callable[[Row], Outcome] = _nothing
+    #: Whether `transform` takes milliseconds a row and releases the GIL: it is called on threads then.
+    slow: bool = False
+    #: SQL; rows to be looked at once although they are not pending.
+    inspect: str | None = None
+    #: Read-only values that `transform` sees besides the columns: name to SQL expression over the row `t`.
+    lookups: Mapping[str, str] = attrs.field(factory=dict)
+    #: What a stored value means: (key, logical column, text) to something that compares equal whenever
+    #: the values mean the same. Seals differ at each writing; what they hold does not.
+    reveal: Callable[[tuple[str, ...], str, str | None], object] = lambda _key, _column, text: text
+    #: How the proof judges a row that was changed: (as it was, its columns' text now) to whether that is
+    #: right. None: the transform is done again, and must come to what the row means now.
+    verify: Callable[[Row, Mapping[str, str | None]], bool] | None = None
+    #: Whether a column holds sensitive values, so that before-images need a key.
+    sensitive: bool = False
+    ddl: tuple[Ddl, ...] = ()
+    #: Whether a unique index on a column would lose its meaning.
+    breaks_unique: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def existing(table: FittedTable, name: str) -> Column:
+    """The column of that name.
+
+    Raises:
+        PreflightFailed: there is none; near names are suggested.
+    """
+    if (column := table.column(name)) is not None:
+        return column
+    near = difflib.get_close_matches(name, table.relation.columns, 3)
+    raise PreflightFailed(
+        f"table {table.relation.label} has no column {name!r}",
+        f"Did you mean {', '.join(near)}? A name of your own goes in [profile] of datamig.toml"
+        if near
+        else f"Name it in datamig.toml: [profile.tables.{table.spec.name}.columns.{name}] names = [...]",
+    )
+
+
+def shape_of(
+    table: FittedTable, columns: Mapping[str, Column], types: Mapping[str, str] | None = None
+) -> Shape:
+    """The shape of a target: logical name to column, with the types columns are widened to first."""
+    types = types or {}
+    return Shape(
+        table=table.spec.name,
+        relation=table.relation.quoted,
+        key=tuple(
+            Field(name=column.name, column=column.name, type=column.type, textual=column.textual)
+            for column in table.relation.key_columns
+        ),
+        columns=tuple(
+            Field(
+                name=name,
+                column=column.name,
+                type=types.get(name, column.type),
+                textual=column.textual,
+            )
+            for name, column in columns.items()
+        ),
+    )

@@ -1,0 +1,102 @@
+"""Foreign keys as the catalog has them: what a table refers to, and what refers to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import asyncpg
+import attrs
+
+from taaxdog_datamig.pg.quoting import ident
+from taaxdog_datamig.pg.sql import queries
+from taaxdog_datamig.pg.transactions import transaction
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+_SQL = queries(__package__, "keys.sql")
+
+#: What happens to a row when the one it refers to is deleted.
+OnDelete: TypeAlias = Literal["cascade", "restrict", "null", "default", "keep"]
+
+
+@attrs.frozen(kw_only=True)
+class ForeignKey:
+    """A reference from one table's columns to another's."""
+
+    name: str
+    child: int
+    #: Quoted and qualified, as `parent`.
+    child_name: str
+    child_columns: tuple[str, ...]
+    parent: int
+    parent_name: str
+    parent_columns: tuple[str, ...]
+    #: "restrict" stands for NO ACTION, too. "keep": a soft reference that nothing is done about.
+    on_delete: OnDelete
+    #: Whether the server vouches for every row.
+    valid: bool
+    #: Whether an index of the child begins with these columns; without one each look is a full scan.
+    indexed: bool = True
+    #: Whether all the child's columns take NULL.
+    nullable: bool = True
+
+    def matches(self, child: str, parent: str) -> str:
+        """SQL: the rows of these aliases belong together."""
+        return " AND ".join(
+            f"{child}.{ident(mine)} = {parent}.{ident(theirs)}"
+            for mine, theirs in zip(self.child_columns, self.parent_columns, strict=True)
+        )
+
+    def given(self, child: str) -> str:
+        """SQL: the row refers to something, since none of its columns is NULL."""
+        return " AND ".join(f"{child}.{ident(column)} IS NOT NULL" for column in self.child_columns)
+
+    def dangling(self, child: str) -> str:
+        """SQL: the row refers to a row that does not exist."""
+        return (
+            f"({self.given(child)} AND NOT EXISTS (SELECT FROM {self.parent_name} AS p"
+            f" WHERE {self.matches(child, 'p')}))"
+        )
+
+
+async def keys_to(connection: PoolConnectionProxy[Any], oid: int) -> list[ForeignKey]:
+    """The foreign keys that refer to a table."""
+    return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], None, oid)]
+
+
+async def keys_of(connection: PoolConnectionProxy[Any], oid: int) -> list[ForeignKey]:
+    """The foreign keys of a table."""
+    return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], oid, None)]
+
+
+async def may_set_aside(connection: PoolConnectionProxy[Any]) -> bool:
+    """Have triggers, and with them foreign keys, not fire until the transaction ends or they are restored.
+
+    Returns:
+        False when the role may not do so (before PostgreSQL 15 only superusers may).
+    """
+    try:
+        async with transaction(connection):
+            await connection.execute("SET LOCAL session_replication_role = replica")
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    return True
+
+
+async def restore_triggers(connection: PoolConnectionProxy[Any]) -> None:
+    """Have triggers fire again."""
+    await connection.execute("SET LOCAL session_replication_role = origin")
+
+
+async def keys_of_name(connection: PoolConnectionProxy[Any], quoted: str) -> list[ForeignKey]:
+    """The foreign keys of the table of that quoted name."""
+    oid = await connection.fetchval("SELECT to_regclass($1::text)::oid", quoted)
+    return [] if oid is None else await keys_of(connection, oid)
+
+
+def _key(row: asyncpg.Record) -> ForeignKey:
+    values = dict(row)
+    for name in ("child_columns", "parent_columns"):
+        values[name] = tuple(values[name])
+    return ForeignKey(**values)

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from taaxdog_datamig.errors import SettingsError
+from taaxdog_datamig.retention import holds, retention
 
 #: Environment variables that hold a secret; each may also be given as NAME_FILE.
 SECRETS = ("FIELD_ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEYS", "FIELD_ENCRYPTION_LEGACY_KEY")
@@ -50,6 +51,17 @@ def _a(kind: type, words: str) -> Callable[[object, attrs.Attribute[Any], Any], 
     return check
 
 
+def _parsed(parse: Callable[[Mapping[str, Any]], object]) -> Callable[[object, Any, Any], None]:
+    """Refuse a table that `parse` refuses."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{attribute.name} is not a table", f"It has type {type(value).__name__}")
+        parse(value)
+
+    return check
+
+
 def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(name, str) and name for name in value):
         raise SettingsError(f"{attribute.name} is not a list of names", 'Write it as ["myapp.migrations"]')
@@ -71,6 +83,8 @@ class Settings:
     #: The application's own key, where it differs: hex, base64 or a pass phrase. Only ever opens values.
     field_encryption_legacy_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     backup_dir: Path = attrs.field(default=Path("backups"), validator=_a(Path, "a path"))
+    #: Where the rows that cleanups and merges delete go first.
+    archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
     log_level: str = attrs.field(default="warning", validator=_TEXT)
     #: Time one chunk transaction should take, seconds. Never above 1 (promise P9).
     chunk_seconds: float = attrs.field(default=0.5, validator=_seconds(LONGEST_CHUNK))
@@ -84,6 +98,10 @@ class Settings:
     lease_seconds: float = attrs.field(default=15.0, validator=_seconds())
     #: Let a run take the meaning from a unique index on a sensitive column: sealed values all differ.
     allow_unique_index_loss: bool = attrs.field(default=False, validator=_a(bool, "true or false"))
+    #: How old records are when their cleanup takes them: see `retention.RETENTION`.
+    retention: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(retention))
+    #: What cleanups never take: see `retention.HOLDS`.
+    holds: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(holds))
     #: Importable modules with custom migrations.
     migrations: tuple[str, ...] = attrs.field(default=(), validator=_names)
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.
@@ -109,7 +127,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         values = _from_file(config)
-        for name in ("DATABASE_URL", "BACKUP_DIR", "LOG_LEVEL"):
+        for name in ("DATABASE_URL", "BACKUP_DIR", "ARCHIVE_DIR", "LOG_LEVEL"):
             if environ.get(name):
                 values[name.lower()] = environ[name]
         for name in SECRETS:
@@ -117,8 +135,9 @@ class Settings:
                 values[name.lower()] = secret
         values |= {name: value for name, value in arguments.items() if value is not None}
         # TOML has lists and texts where we have tuples and paths; anything else is refused as it is.
-        if isinstance(values.get("backup_dir"), str):
-            values["backup_dir"] = Path(values["backup_dir"])
+        for name in ("backup_dir", "archive_dir"):
+            if isinstance(values.get(name), str):
+                values[name] = Path(values[name])
         if isinstance(values.get("migrations"), list):
             values["migrations"] = tuple(values["migrations"])
         known = {field.name for field in attrs.fields(cls)}

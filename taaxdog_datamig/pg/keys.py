@@ -36,16 +36,28 @@ class ForeignKey:
     on_delete: OnDelete
     #: Whether the server vouches for every row.
     valid: bool
+    #: The columns' types, without lengths. Soft references may join text to uuid.
+    child_types: tuple[str, ...]
+    parent_types: tuple[str, ...]
     #: Whether an index of the child begins with these columns; without one each look is a full scan.
     indexed: bool = True
-    #: Whether all the child's columns take NULL.
-    nullable: bool = True
 
-    def matches(self, child: str, parent: str) -> str:
-        """SQL: the rows of these aliases belong together."""
+    def parent_is(self, parent: str, child: str) -> str:
+        """SQL: `parent` is what `child` refers to; finds the parent by its index."""
         return " AND ".join(
-            f"{child}.{ident(mine)} = {parent}.{ident(theirs)}"
-            for mine, theirs in zip(self.child_columns, self.parent_columns, strict=True)
+            f"{parent}.{ident(theirs)} = {_as_type(f'{child}.{ident(mine)}', has, wanted)}"
+            for mine, theirs, has, wanted in zip(
+                self.child_columns, self.parent_columns, self.child_types, self.parent_types, strict=True
+            )
+        )
+
+    def child_is(self, child: str, parent: str) -> str:
+        """SQL: `child` refers to `parent`; finds the children by their index."""
+        return " AND ".join(
+            f"{child}.{ident(mine)} = {_as_type(f'{parent}.{ident(theirs)}', has, wanted)}"
+            for mine, theirs, wanted, has in zip(
+                self.child_columns, self.parent_columns, self.child_types, self.parent_types, strict=True
+            )
         )
 
     def given(self, child: str) -> str:
@@ -56,8 +68,21 @@ class ForeignKey:
         """SQL: the row refers to a row that does not exist."""
         return (
             f"({self.given(child)} AND NOT EXISTS (SELECT FROM {self.parent_name} AS p"
-            f" WHERE {self.matches(child, 'p')}))"
+            f" WHERE {self.parent_is('p', child)}))"
         )
+
+
+_UUID = "'^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'"
+_TEXTS = {"text", "character varying", "character", "citext"}
+
+
+def _as_type(expression: str, has: str, wanted: str) -> str:
+    """SQL: a value as another type; NULL where a text is no uuid."""
+    if has == wanted or (has in _TEXTS and wanted in _TEXTS):
+        return expression
+    if wanted == "uuid" and has in _TEXTS:
+        return f"CASE WHEN {expression} ~ {_UUID} THEN {expression}::uuid END"
+    return f"{expression}::{wanted}"
 
 
 async def keys_to(connection: PoolConnectionProxy[Any], oid: int) -> list[ForeignKey]:
@@ -95,8 +120,13 @@ async def keys_of_name(connection: PoolConnectionProxy[Any], quoted: str) -> lis
     return [] if oid is None else await keys_of(connection, oid)
 
 
+async def is_indexed(connection: PoolConnectionProxy[Any], oid: int, column: str) -> bool:
+    """Whether an index of the table begins with that column."""
+    return bool(await connection.fetchval(_SQL["indexed"], oid, column))
+
+
 def _key(row: asyncpg.Record) -> ForeignKey:
     values = dict(row)
-    for name in ("child_columns", "parent_columns"):
+    for name in ("child_columns", "parent_columns", "child_types", "parent_types"):
         values[name] = tuple(values[name])
     return ForeignKey(**values)

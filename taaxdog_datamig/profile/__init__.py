@@ -1,6 +1,17 @@
 """Logical names (`users.tfn`) for an installation's tables and columns."""
 
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
-from taaxdog_datamig.profile.model import ColumnSpec, Profile, TableSpec
+from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
+from taaxdog_datamig.profile.references import column_of, references_of, references_to
 
-__all__ = ["ColumnSpec", "FittedProfile", "FittedTable", "Profile", "TableSpec"]
+__all__ = [
+    "ColumnSpec",
+    "FittedProfile",
+    "FittedTable",
+    "Profile",
+    "ReferenceSpec",
+    "TableSpec",
+    "column_of",
+    "references_of",
+    "references_to",
+]

@@ -43,12 +43,28 @@ class TableSpec:
 
 
 @attrs.frozen(kw_only=True)
+class ReferenceSpec:
+    """A column that names a row of another table, whether or not the database has a foreign key for it."""
+
+    #: Logical names.
+    table: str
+    column: str
+    to: str
+    #: The column of `to` it holds; None for its key.
+    to_column: str | None = None
+    #: What becomes of the row when the other one is deleted or does not exist: "cascade" deletes it,
+    #: "null" takes the reference away, "restrict" is deleted on purpose only, "keep" leaves it alone.
+    on_delete: str = "cascade"
+
+
+@attrs.frozen(kw_only=True)
 class Profile:
     """All logical tables of an application."""
 
     #: Schema of the tables; None takes the connection's search path.
     schema: str | None = None
     tables: Mapping[str, TableSpec]
+    references: tuple[ReferenceSpec, ...] = ()
 
     @classmethod
     def load(cls, overrides: Mapping[str, Any] | None = None) -> Profile:
@@ -63,8 +79,10 @@ class Profile:
         """
         text = (resources.files(__package__) / "taaxdog.toml").read_text("utf-8")
         merged = _merge(tomllib.loads(text), overrides or {})
-        if unknown := merged.keys() - {"schema", "tables"}:
-            raise SettingsError(f"profile: unknown key {min(unknown)!r}", "Known are: schema, tables")
+        if unknown := merged.keys() - {"schema", "tables", "references"}:
+            raise SettingsError(
+                f"profile: unknown key {min(unknown)!r}", "Known are: schema, tables, references"
+            )
         schema, specs = merged.get("schema"), merged["tables"]
         if schema is not None and not (isinstance(schema, str) and schema):
             raise SettingsError("profile: schema must be a name")
@@ -76,7 +94,14 @@ class Profile:
             for alias in table.aliases:
                 if (other := seen.setdefault(alias, table.name)) != table.name:
                     raise SettingsError(f"profile: {alias!r} stands for both {other} and {table.name}")
-        return cls(schema=schema, tables=tables)
+        references = merged.get("references", {})
+        if not isinstance(references, dict):
+            raise SettingsError("profile: references must be a table")
+        return cls(
+            schema=schema,
+            tables=tables,
+            references=tuple(_reference(name, spec) for name, spec in references.items() if spec),
+        )
 
     def resolve(self, name: str) -> TableSpec:
         """The table of that logical name or alias; a name that is not listed stands for itself."""
@@ -113,6 +138,26 @@ def _table(name: str, spec: Any) -> TableSpec:
         for column, over in values.pop("columns", {}).items()
     }
     return TableSpec(name=name, columns=columns, **_names(name, values))
+
+
+_ON_DELETE = ("cascade", "null", "restrict", "keep")
+
+
+def _reference(name: str, spec: Any) -> ReferenceSpec:
+    values = _checked(f"references.{name}", spec, {"to": str, "on_delete": str})
+    table, _, column = name.partition(".")
+    to, _, to_column = values.get("to", "").partition(".")
+    if not (table and column and to):
+        raise SettingsError(
+            f"profile: references.{name} does not say what refers to what",
+            'Write "receipts.userId" = { to = "users", on_delete = "cascade" }',
+        )
+    on_delete = values.get("on_delete", "cascade")
+    if on_delete not in _ON_DELETE:
+        raise SettingsError(
+            f"profile: references.{name}.on_delete is {on_delete!r}", f"It is one of {', '.join(_ON_DELETE)}"
+        )
+    return ReferenceSpec(table=table, column=column, to=to, to_column=to_column or None, on_delete=on_delete)
 
 
 def _names(name: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_every_setting_and_its_variable_is_documented() -> None:
     text = (DOCS / "reference/settings.md").read_text()
     rows = {cells[0]: cells[1] for cells in re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE)}
     assert set(rows) == {field.name for field in attrs.fields(Settings)}
-    for name in ("DATABASE_URL", "BACKUP_DIR", "LOG_LEVEL"):
+    for name in ("DATABASE_URL", "BACKUP_DIR", "ARCHIVE_DIR", "LOG_LEVEL"):
         assert rows[name.lower()] == f"`{name}`"
     for name in SECRETS:
         assert rows[name.lower()] == f"`{name}`, `{name}_FILE`"

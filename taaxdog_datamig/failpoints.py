@@ -4,7 +4,8 @@ A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
     DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
 
-`NAMES` is the whole list, in the order in which a run passes them.
+`NAMES` is the whole list, in the order in which a run passes them; `DELETING` those that only a run passes
+which deletes rows.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ NAMES = (
     "rollback-before-ddl",
     "rollback-end",
 )
+
+DELETING = ("after-part", "after-archive")
 
 _armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or "1")

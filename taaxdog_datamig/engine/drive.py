@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.reports import Plan, RunReport
     from taaxdog_datamig.engine.start import Started
+    from taaxdog_datamig.ledger import ArchivePart
 
 
 @contextlib.asynccontextmanager
@@ -119,6 +122,7 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
         report = attrs.evolve(
             report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
         )
+        report = attrs.evolve(report, archive_id=await _finish_archive(started, report))
         if not job.dry_run:
             await _record(started, report)
     return report
@@ -140,6 +144,37 @@ async def _change_definitions(started: Started) -> None:
     if not await steadily(job, "changing a table's definition", change):
         raise PreflightFailed(f"the rows do not fit the new definition: {'; '.join(statements)}")
     failpoints.hit("after-ddl")
+
+
+async def _finish_archive(started: Started, report: RunReport) -> str | None:
+    """Write the archive's manifest, if anything was archived; returns the archive's id."""
+    job = started.job
+    if job.archive is None:
+        return None
+
+    async def look(connection: PoolConnectionProxy[Any]) -> list[ArchivePart]:
+        return await job.ledger.work.archive_parts(connection, job.run_id)
+
+    parts = await steadily(job, "looking at the archive", look)
+    if not parts:
+        return None
+
+    async def key(connection: PoolConnectionProxy[Any]) -> asyncpg.Record:
+        (record,) = await job.ledger.runs.find(connection, run_id=job.run_id)
+        return record
+
+    record = await steadily(job, "looking at the run", key)
+    about = {
+        "migration": report.migration,
+        "version": report.version,
+        "database": job.db.server.database,
+        "created_at": report.finished_at,
+        "kid": record["kid"],
+        "data_key": b64encode(record["data_key"]).decode() if record["kid"] else None,
+    }
+    await anyio.to_thread.run_sync(job.archive.finish, parts, about)
+    failpoints.hit("after-archive")
+    return str(job.run_id)
 
 
 async def _record(started: Started, report: RunReport) -> None:

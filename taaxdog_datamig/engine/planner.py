@@ -50,7 +50,11 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
         description=migration.description,
         applicable=True,
         tables=tuple(tables),
-        growth_bytes=rows * GROWTH_PER_ROW,
+        growth_bytes=sum(
+            table.pending_rows * GROWTH_PER_ROW
+            for table, target in zip(tables, targets, strict=True)
+            if target.action == "update"
+        ),
         wal_bytes=rows * WAL_PER_ROW,
         seconds=(rows / RATES[1], rows / RATES[0]),
         seconds_from=f"{RATES[0]:,} to {RATES[1]:,} rows a second, as measured on two cores",
@@ -70,8 +74,9 @@ async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> T
     )
     assert row is not None
     scale = 1.0 if not sample else pages / SAMPLED_BLOCKS
-    names = [field.column for field in target.shape.columns]
-    hanging = await hangers(connection, relation.oid, names)
+    deleting = target.action == "delete"
+    names = [] if deleting else [field.column for field in target.shape.columns]
+    hanging = await hangers(connection, relation.oid, names, deleting=deleting)
     return TablePlan(
         table=target.shape.table,
         relation=relation.label,

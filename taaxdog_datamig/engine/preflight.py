@@ -75,6 +75,18 @@ def check_relation(target: Target) -> None:
 
 
 def _check_privileges(relation: Relation, target: Target) -> None:
+    for node in target.closure.nodes.values() if target.closure else ():
+        other = node.table.relation
+        if not (other.may_select and other.may_update and other.may_delete):
+            raise PreflightFailed(
+                f"the role may not read, update and delete rows of {other.label}",
+                f"GRANT SELECT, UPDATE, DELETE ON {other.quoted} to it",
+            )
+        if other.policed:
+            raise PreflightFailed(
+                f"row-level security would hide rows of {other.label} from this role",
+                "Run as a role with BYPASSRLS, or as the owner of a table without FORCE ROW LEVEL SECURITY",
+            )
     if not (relation.may_select and relation.may_update):
         raise PreflightFailed(
             f"the role may not read and update {relation.label}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ async def summarise(
     quarantined = await job.ledger.work.quarantine_by_table(connection, job.run_id)
     tables = [_table(shape.table, totals.get(i, {}), quarantined) for i, shape in enumerate(job.shapes)]
     changed = sum(table.changed_rows for table in tables)
+    deleted: Counter[str] = Counter()
+    for part in await job.ledger.work.archive_parts(connection, job.run_id):
+        deleted.update(part.rows)
     here = sum(counters.changed for counters in job.counters.values())
     hot = sum(total.get("hot", 0) for total in totals.values())
     now = await wal_position(connection)
@@ -54,6 +58,7 @@ async def summarise(
         skipped_rows=sum(table.skipped_rows for table in tables),
         quarantined_rows=refused,
         left_rows=sum(table.left_rows for table in tables),
+        deleted_rows=dict(deleted),
         conflicts=sum(table.conflicts for table in tables),
         chunks=sum(table.chunks for table in tables),
         rows_per_second=round(here / seconds, 1) if seconds > 0 else 0.0,

@@ -12,6 +12,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
+from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.errors import RunPaused
@@ -169,6 +170,9 @@ async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
 
 async def _pass(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
     """Change the window's rows once; returns how many needed nothing."""
+    if job.targets[claim.target].action == "delete":
+        await purge_window(job, sweep, claim)
+        return 0
     writer = ChunkWriter(job=job, target=claim.target, sweep=sweep)
     skipped = 0
     async for batch in batches(job, claim.target, claim.window, sweep, size):
@@ -217,6 +221,8 @@ async def _need_nothing(job: Job, left: list[tuple[int, Window]], rows: int) -> 
     The count must come out too: a row that the application updates moves, maybe to where we do not look.
     """
     judged = 0
+    if any(job.targets[number].action != "update" for number, _ in left):
+        return False
     for number, window in left:
         async for batch in batches(job, number, window, INSPECTION + 2, ReadSize()):
             if batch.items or batch.refusals:

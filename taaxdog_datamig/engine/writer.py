@@ -50,13 +50,18 @@ class Written:
     #: What decisions rest on: reason to rows.
     reasons: Mapping[str, int] = attrs.field(factory=dict)
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to record."""
+        return not (self.effects or self.changed or self.conflicts or self.refusals)
+
 
 #: Everything a chunk does, inside its transaction. Done again from the start when that fails.
 Work: TypeAlias = "Callable[[PoolConnectionProxy[Any], Mode], Awaitable[Written]]"
 
 
 @attrs.frozen(kw_only=True)
-class _Result:
+class Committed:
     """What a chunk did."""
 
     changed: int = 0
@@ -68,6 +73,11 @@ class _Result:
     control: str | None = None
     #: Rows in quarantine, all chunks together; None when this one added none.
     in_quarantine: int | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing was recorded."""
+        return not self.seconds
 
 
 @attrs.frozen(kw_only=True)
@@ -89,8 +99,8 @@ class ChunkWriter:
 
         await self.commit(relation, work)
 
-    async def commit(self, relation: str, work: Work) -> None:
-        """Commit one chunk, exactly once.
+    async def commit(self, relation: str, work: Work) -> Committed:
+        """Commit one chunk, exactly once. One that did nothing leaves no record.
 
         Raises:
             LeaseLost: another process has taken the run over; nothing was written.
@@ -98,7 +108,7 @@ class ChunkWriter:
             ServerRefused, DatabaseUnavailable: see `apply.persistently`.
         """
         token = uuid.uuid4()
-        result = _Result()
+        result = Committed()
 
         async def once(mode: Mode) -> None:
             nonlocal result
@@ -106,6 +116,7 @@ class ChunkWriter:
 
         await persistently(self.job, f"changing rows of {relation}", once, skip=True)
         self._committed(result)
+        return result
 
     async def write_at_once(self, relation: str, read: Read) -> None:
         """Commit one chunk of rows that are read inside its transaction, or raise what the server says."""
@@ -116,7 +127,10 @@ class ChunkWriter:
 
         self._committed(await self._transaction(uuid.uuid4(), relation, work, Mode()))
 
-    def _committed(self, result: _Result) -> None:
+    def _committed(self, result: Committed) -> None:
+        if result.nothing:
+            self.job.heed(result.control)
+            return
         failpoints.hit("after-commit")
         if result.in_quarantine is not None and not self.job.dry_run:
             self.job.quarantined = result.in_quarantine
@@ -131,7 +145,7 @@ class ChunkWriter:
         )
         self.job.heed(result.control)
 
-    async def _transaction(self, token: uuid.UUID, relation: str, work: Work, mode: Mode) -> _Result:
+    async def _transaction(self, token: uuid.UUID, relation: str, work: Work, mode: Mode) -> Committed:
         job, settings = self.job, self.job.db.settings
         started = time.monotonic()
         part: ArchivePart | None = None
@@ -149,11 +163,13 @@ class ChunkWriter:
                         mode.uncertain
                         and (done := await job.ledger.work.find_chunk(connection, token)) is not None
                     ):
-                        return _Result(**done, control=guard["control"])
+                        return Committed(**done, control=guard["control"])
+                    if written.nothing:
+                        return Committed(control=guard["control"])
                     part = await self._archive(token, written)
                     entry = self._entry(token, relation, written, time.monotonic() - started, guard["hot"])
                     hot = await self._record(connection, entry, written, part)
-                    result = _Result(
+                    result = Committed(
                         changed=entry.changed,
                         conflicts=entry.conflicts,
                         quarantined=sum(not refusal.left for refusal in entry.refusals),
@@ -211,7 +227,9 @@ class ChunkWriter:
         if self.job.archive is None or not (rows := deleted_rows(written.effects)):
             return None
         lines = [effect.lines for effect in written.effects if isinstance(effect, Deleted)]
-        return await anyio.to_thread.run_sync(self.job.archive.write, token, lines, rows)
+        part = await anyio.to_thread.run_sync(self.job.archive.write, token, lines, rows)
+        failpoints.hit("after-part")
+        return part
 
     def _entry(
         self, token: uuid.UUID, relation: str, written: Written, seconds: float, hot_before: int

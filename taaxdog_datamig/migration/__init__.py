@@ -27,6 +27,7 @@ from taaxdog_datamig.migration.base import (
 from taaxdog_datamig.migration.column import ColumnMigration
 from taaxdog_datamig.migration.imperative import Migration
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
+from taaxdog_datamig.migration.purge import Purge, PurgeMigration, purge_target
 from taaxdog_datamig.migration.registry import Registry
 from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of
 
@@ -42,6 +43,8 @@ __all__ = [
     "MigrationContext",
     "NotApplicable",
     "Outcome",
+    "Purge",
+    "PurgeMigration",
     "Registry",
     "Reject",
     "Row",
@@ -49,5 +52,6 @@ __all__ = [
     "Target",
     "arguments_of",
     "existing",
+    "purge_target",
     "shape_of",
 ]

@@ -14,6 +14,7 @@ from taaxdog_datamig.pg.rows import Field, Shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from taaxdog_datamig.migration.closure import Closure
     from taaxdog_datamig.migration.outcomes import Outcome, Row
     from taaxdog_datamig.pg.catalog import Column
     from taaxdog_datamig.profile import FittedTable
@@ -59,6 +60,8 @@ class Target:
     #: Whether a column holds sensitive values, so that before-images need a key.
     sensitive: bool = False
     ddl: tuple[Ddl, ...] = ()
+    #: What deleting its rows takes along.
+    closure: Closure | None = None
     #: Whether a unique index on a column would lose its meaning.
     breaks_unique: bool = False
     warnings: tuple[str, ...] = ()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taaxdog_datamig.migrations.cleanup_audit_logs import CleanupAuditLogs
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
-BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData,)
+BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData, CleanupAuditLogs)

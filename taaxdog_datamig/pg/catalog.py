@@ -66,6 +66,7 @@ class Relation:
     bytes: int
     may_select: bool
     may_update: bool
+    may_delete: bool
     #: Whether the role is a member of the owner, which ALTER TABLE asks.
     owned: bool
     #: Whether row-level security would hide rows from the role.
@@ -111,7 +112,7 @@ class Hangers:
     #: Indexes; unique ones apart.
     indexes: tuple[str, ...]
     unique_indexes: tuple[str, ...]
-    #: Triggers that an UPDATE fires.
+    #: Triggers that an UPDATE (or, if asked for, a DELETE) fires.
     triggers: tuple[str, ...]
     #: Objects that refuse a change of the columns' type.
     dependents: tuple[str, ...]
@@ -137,14 +138,20 @@ async def heirs(connection: PoolConnectionProxy[Any], oid: int) -> list[str]:
     return [row["name"] for row in await connection.fetch(_SQL["heirs"], oid)]
 
 
-async def hangers(connection: PoolConnectionProxy[Any], oid: int, columns: Iterable[str]) -> Hangers:
-    """What depends on these columns."""
+_UPDATE, _DELETE = 16, 8  # pg_trigger.tgtype
+
+
+async def hangers(
+    connection: PoolConnectionProxy[Any], oid: int, columns: Iterable[str], *, deleting: bool = False
+) -> Hangers:
+    """What depends on these columns, and which triggers an update (or a deletion) fires."""
     names = list(columns)
     indexes = await connection.fetch(_SQL["indexes_on"], oid, names)
+    triggers = await connection.fetch(_SQL["triggers_on"], oid, _DELETE if deleting else _UPDATE)
     return Hangers(
         indexes=tuple(row["name"] for row in indexes if not row["unique"]),
         unique_indexes=tuple(row["name"] for row in indexes if row["unique"]),
-        triggers=tuple(row["name"] for row in await connection.fetch(_SQL["triggers_on"], oid)),
+        triggers=tuple(row["name"] for row in triggers),
         dependents=tuple(row["name"] for row in await connection.fetch(_SQL["dependents_on"], oid, names)),
     )
 

@@ -8,6 +8,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
        has_table_privilege(c.oid, 'SELECT') AS may_select,
        has_table_privilege(c.oid, 'UPDATE') AS may_update,
+       has_table_privilege(c.oid, 'DELETE') AS may_delete,
        pg_has_role(c.relowner, 'USAGE') AS owned,
        c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) AS policed
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -80,8 +81,9 @@ WHERE i.indrelid = $1::oid AND a.attname = ANY ($2::text[])
 ORDER BY 1
 
 -- name: triggers_on
+-- $2: the bit of tgtype, 16 for UPDATE, 8 for DELETE.
 SELECT tgname::text AS name FROM pg_trigger
-WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 16 <> 0
+WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & $2::int <> 0
 ORDER BY 1
 
 -- name: dependents_on

@@ -34,6 +34,11 @@ class Field:
     #: Whether the value and its text form are the same thing.
     textual: bool
 
+    @property
+    def quoted(self) -> str:
+        """The physical name, ready for SQL."""
+        return ident(self.column)
+
 
 @attrs.frozen(kw_only=True)
 class Shape:

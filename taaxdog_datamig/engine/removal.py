@@ -1,0 +1,176 @@
+"""Deletes rows with what refers to them, child first, inside an open transaction.
+
+The rows are locked FOR UPDATE before anything is read: a foreign key's check takes a key-share lock on the
+row it refers to, so nobody can add a child to a row that is about to go. Each table's rows are deleted by
+one statement, which returns them as they were in that moment: that is the archive and the before-image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+import attrs
+
+from taaxdog_datamig.engine.apply import Item, Mode, apply
+from taaxdog_datamig.engine.images import Deleted, Effect, Updated
+from taaxdog_datamig.migration.target import shape_of
+from taaxdog_datamig.pg.quoting import ident
+from taaxdog_datamig.pg.rows import transposed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.ledger import Key
+    from taaxdog_datamig.migration.closure import Closure, HeldBy, Node
+    from taaxdog_datamig.pg.keys import ForeignKey
+    from taaxdog_datamig.pg.rows import Shape
+
+T = TypeVar("T")
+
+
+@attrs.define
+class Removal:
+    """One chunk's deletions.
+
+    Args:
+        connection: where the chunk's transaction is open.
+        closure: of the table whose rows go.
+        data_key: keys the digests of columns that become NULL.
+        budget: rows that may be touched besides the roots; None for any number.
+    """
+
+    connection: PoolConnectionProxy[Any]
+    closure: Closure
+    data_key: bytes
+    budget: int | None
+    effects: list[Effect] = attrs.field(factory=list)
+    _going: dict[int, set[Key]] = attrs.field(factory=dict)
+
+    async def held(self, shape: Shape, keys: Sequence[Key]) -> dict[Key, str]:
+        """Those of the rows that records on hold refer to, with the records' table."""
+        found: dict[Key, str] = {}
+        for way in self.closure.held:
+            rows = await self.connection.fetch(_held_sql(shape, way), *transposed(keys, len(shape.key)))
+            for row in rows:
+                found.setdefault(keys[row["ord"] - 1], way.table)
+        return found
+
+    async def remove(self, shape: Shape, keys: Sequence[Key]) -> bool:
+        """Delete rows and everything that refers to them.
+
+        Args:
+            shape: of the closure's root, at the heap that holds the rows.
+            keys: of rows that are locked.
+
+        Returns:
+            Whether the rows are gone; False when the budget went to what refers to them.
+        """
+        return await self._remove(self.closure.nodes[self.closure.root], shape, keys)
+
+    async def _remove(self, node: Node, shape: Shape, keys: Sequence[Key]) -> bool:
+        going = self._going.setdefault(node.table.relation.oid, set())
+        keys = [key for key in keys if key not in going]
+        if not keys:
+            return True
+        going.update(keys)
+        complete = True
+        for reference in node.references:
+            follow = self._cut if reference.on_delete == "null" else self._follow
+            complete &= await follow(reference, shape, keys)
+        if complete:
+            rows = await self.connection.fetch(shape.delete_sql(), *transposed(keys, len(shape.key)))
+            if rows:
+                lines = "\n".join(row["line"] for row in rows).encode() + b"\n"
+                self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines))
+        else:
+            going.difference_update(keys)
+        return complete
+
+    async def _follow(self, reference: ForeignKey, shape: Shape, keys: Sequence[Key]) -> bool:
+        """Delete the rows that refer to these."""
+        node = self.closure.nodes[reference.child]
+        found = await self._children(reference, shape, keys, node.shape, ())
+        children: list[Key] = [tuple(row)[: len(node.shape.key)] for row in found]
+        taken, complete = self._within_budget(children)
+        return await self._remove(node, node.shape, taken) and complete
+
+    async def _cut(self, reference: ForeignKey, shape: Shape, keys: Sequence[Key]) -> bool:
+        """Take the reference away from the rows that refer to these."""
+        node = self.closure.nodes[reference.child]
+        columns = {name: node.table.relation.columns[name] for name in reference.child_columns}
+        cut = shape_of(node.table, columns)
+        width = len(cut.key)
+        found = await self._children(reference, shape, keys, cut, reference.child_columns)
+        nothing = (None,) * len(columns)
+        items = [Item(tuple(row)[:width], tuple(row)[width:], nothing) for row in found]
+        # Rows that go themselves need not be changed first.
+        going = self._going.get(reference.child, set())
+        taken, complete = self._within_budget([item for item in items if item.key not in going])
+        applied = await apply(self.connection, cut, taken, Mode())
+        if applied.stored:
+            changed = [(taken[i], stored) for i, stored in applied.stored.items()]
+            self.effects.append(Updated.of(cut, changed, self.data_key))
+        return complete
+
+    def _within_budget(self, rows: list[T]) -> tuple[list[T], bool]:
+        """As many of the rows as may still be touched, and whether that is all of them."""
+        if self.budget is None:
+            return rows, True
+        taken = rows[: self.budget]
+        self.budget -= len(taken)
+        return taken, len(taken) == len(rows)
+
+    async def _children(
+        self,
+        reference: ForeignKey,
+        shape: Shape,
+        keys: Sequence[Key],
+        child: Shape,
+        columns: Sequence[str],
+    ) -> list[asyncpg.Record]:
+        """Lock the rows that refer to these, up to the budget and one more: their key and some columns."""
+        selected = ", ".join(f"t.{ident(name)}::text" for name in (*(f.column for f in child.key), *columns))
+        limit = "" if self.budget is None else f" LIMIT {self.budget + 1}"
+        if not reference.indexed:
+            await self.connection.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_seqscan = on")
+        try:
+            return await self.connection.fetch(
+                f"SELECT {selected} FROM {named(shape, reference.parent_columns)}"
+                f" JOIN {reference.child_name} AS t ON {reference.child_is('t', 'p')}{limit} FOR UPDATE OF t",
+                *transposed(keys, len(shape.key)),
+            )
+        finally:
+            if not reference.indexed:
+                await self.connection.execute(
+                    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off"
+                )
+
+
+def named(shape: Shape, columns: Sequence[str]) -> str:
+    """SQL: the rows named by one text[] a key column, $1.., as `p`: their position `ord` and these columns.
+
+    The table itself is read only for columns that are not of its key.
+    """
+    names = ", ".join(f"x{i}" for i in range(len(shape.key)))
+    arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(shape.key)))
+    keys = ", ".join(f"x{i}::{field.type} AS {ident(field.column)}" for i, field in enumerate(shape.key))
+    rows = f"SELECT ord, {keys} FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
+    if {field.column for field in shape.key}.issuperset(columns):
+        return f"({rows}) AS p"
+    chosen = ", ".join(f"r.{ident(name)}" for name in columns)
+    match = " AND ".join(f"r.{ident(field.column)} = k.{ident(field.column)}" for field in shape.key)
+    return f"(SELECT k.ord, {chosen} FROM ({rows}) AS k JOIN {shape.relation} AS r ON {match}) AS p"
+
+
+def _held_sql(shape: Shape, way: HeldBy) -> str:
+    """SQL: the positions of the rows that records at the end of the way refer to."""
+    joins, parent = [], "p"
+    for i, key in enumerate(way.path):
+        alias = "h" if i == len(way.path) - 1 else f"c{i}"
+        joins.append(f" JOIN {key.child_name} AS {alias} ON {key.child_is(alias, parent)}")
+        parent = alias
+    source = named(shape, way.path[0].parent_columns)
+    return f"SELECT DISTINCT p.ord FROM {source}{''.join(joins)} WHERE {way.condition}"

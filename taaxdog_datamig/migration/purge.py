@@ -1,0 +1,110 @@
+"""The declarative migration that deletes rows, archived first."""
+
+from __future__ import annotations
+
+import abc
+import string
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from taaxdog_datamig.errors import RefusedError
+from taaxdog_datamig.migration.base import DeclaredMigration, NotApplicable
+from taaxdog_datamig.migration.closure import NOW, closure_of, holds_on, whole
+from taaxdog_datamig.migration.target import Target
+from taaxdog_datamig.profile import column_of
+from taaxdog_datamig.retention import retention
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.migration.base import MigrationContext
+    from taaxdog_datamig.profile import FittedTable
+
+
+@attrs.frozen
+class Purge:
+    """Rows of a table that are to go.
+
+    `where` is SQL over the row `t`. In it `{column}` stands for a column by its logical name, `{now}` for the
+    moment in UTC, `{audit_logs}`, `{payments}` and `{soft_deleted}` for the periods of `[retention]`:
+
+        Purge("sessions", "{expires} < {now}")
+        Purge("audit_logs", "{createdAt} < {now} - {audit_logs}")
+    """
+
+    #: Logical (or physical) name.
+    table: str
+    where: str
+
+
+class PurgeMigration(DeclaredMigration):
+    """Archives and deletes rows with what refers to them, child first; what records on hold need stays."""
+
+    @abc.abstractmethod
+    async def purges(self, connection: PoolConnectionProxy[Any]) -> Sequence[Purge]:
+        """What is to go, in the order in which it goes."""
+
+    async def targets(self) -> Sequence[Target]:
+        """One target for each purge whose table and columns are here."""
+        targets: list[Target] = []
+        absent: list[str] = []
+        async with self.context.db.acquire() as connection:
+            for purge in await self.purges(connection):
+                table = await self.context.profile.table(connection, purge.table)
+                pending = None if table is None else condition(self.context, table, purge.where)
+                if table is None or pending is None:
+                    absent.append(
+                        f"there is no table {purge.table}"
+                        if table is None
+                        else f"{purge.table} lacks a column of: {purge.where}"
+                    )
+                else:
+                    targets.append(await purge_target(connection, self.context, table, pending))
+        if not targets:
+            raise NotApplicable("; ".join(absent) or "there is nothing to look for")
+        targets[0] = attrs.evolve(targets[0], warnings=(*absent, *targets[0].warnings))
+        return targets
+
+
+def condition(context: MigrationContext, table: FittedTable, where: str) -> str | None:
+    """The SQL of a `Purge.where`; None where the table lacks one of its columns."""
+    values = {name: f"interval '{period}'" for name, period in retention(context.settings.retention).items()}
+    values["now"] = NOW
+    for _, name, _, _ in string.Formatter().parse(where):
+        if name and name not in values:
+            column = column_of(table, name)
+            if column is None:
+                return None
+            values[name] = f"t.{column.quoted}"
+    return where.format_map(values)
+
+
+async def purge_target(
+    connection: PoolConnectionProxy[Any], context: MigrationContext, table: FittedTable, pending: str
+) -> Target:
+    """A target whose pending rows are archived and deleted.
+
+    Raises:
+        RefusedError: the table is on hold.
+        PreflightFailed: see `closure_of`.
+    """
+    on_hold = await holds_on(connection, context, table)
+    if "true" in on_hold:
+        raise RefusedError(
+            f"{table.relation.label} is on hold: its rows are never deleted",
+            f"`{table.spec.name} = false` under [holds] of datamig.toml lifts the hold",
+        )
+    closure = await closure_of(connection, context, table)
+    held = "".join(f" AND ({condition}) IS NOT TRUE" for condition in on_hold)
+    return Target(
+        table=table,
+        shape=whole(table),
+        pending=f"({pending}){held}",
+        action="delete",
+        closure=closure,
+        sensitive=closure.sensitive,
+        warnings=tuple(closure.warnings()),
+    )

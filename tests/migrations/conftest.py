@@ -1,0 +1,26 @@
+"""What every migration's tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from taaxdog_datamig.demo import load_sample
+
+pytest.register_assert_rewrite("cycle", "application")
+
+
+@pytest.fixture(autouse=True)
+def archive_dir(tmp_path, monkeypatch):
+    """Archives of this test's own."""
+    monkeypatch.setenv("ARCHIVE_DIR", str(tmp_path / "archives"))
+    return tmp_path / "archives"
+
+
+async def _few(dsn):
+    await load_sample(dsn, users=60)
+
+
+@pytest.fixture
+def few(keyed, template_database, database_from):
+    """The URL of a sample of sixty users: small enough to be migrated dozens of times."""
+    return database_from(template_database("sixty", _few))

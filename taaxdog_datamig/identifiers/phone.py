@@ -24,7 +24,7 @@ InvalidReason: TypeAlias = Literal[
     "is read in two ways",
 ]
 
-#: What is deleted before a spelling is looked at: all of it punctuation to `phonenumbers`, wherever it stands.
+#: Deleted before a spelling is looked at: all of it punctuation to `phonenumbers`, wherever it stands.
 _SEPARATORS: Final = str.maketrans("", "", " -.()\u00a0")
 #: Characters; `phonenumbers` reads no longer text.
 _LONGEST: Final = 250
@@ -36,14 +36,14 @@ _NATIONAL: Final = ("13", "180")
 class Phone:
     """What a text says as a phone number. The number never appears in `repr`."""
 
-    #: `e164`: an Australian number, +61 (Christmas and Cocos Islands too). `national`: an Australian number that
-    #: cannot be dialled from abroad, so that no E.164 form exists: 13xxxx, 1300, 1345xxxx, 180xxxx, 1800.
+    #: `e164`: an Australian number, +61 (Christmas and Cocos Islands too). `national`: an Australian number
+    #: that cannot be dialled from abroad and so has no E.164 form: 13xxxx, 1300, 1345xxxx, 180xxxx, 1800.
     #: `foreign`: a number of another country or of an international network. `invalid`: none of these.
     kind: PhoneKind
     #: The one spelling of this number: E.164 (`+61491570006`), or for `national` its digits alone
     #: (`1300975707`, `131166`), however it was written; None when invalid.
     value: str | None = attrs.field(default=None, repr=False)
-    #: Why it is invalid, to follow "the number ..." or "the text ..."; else None.
+    #: Why it is invalid; None for the other kinds.
     reason: InvalidReason | None = None
 
 
@@ -56,15 +56,13 @@ def classify(text: str) -> Phone:
     classifies as itself. Any text is judged without error, of any length.
     """
     nsn = _common(text)
-    return _australian(nsn) if nsn else _uncommon(text)
+    return Phone(*_australian(nsn)) if nsn else _uncommon(text)
 
 
 def normalise(text: str) -> str | None:
-    """Return a number's one spelling: E.164, or digits alone where none exists (1300975707); None without one."""
+    """Return a number's one spelling, E.164 or the digits of a national number; None when invalid."""
     nsn = _common(text)
-    if nsn:
-        return nsn if nsn.startswith(_NATIONAL) else f"+61{nsn}"
-    return _uncommon(text).value
+    return _australian(nsn)[1] if nsn else _uncommon(text).value
 
 
 def is_valid(text: str) -> bool:
@@ -78,10 +76,9 @@ def _common(text: str) -> str | None:
     return match["nsn"] if match else None
 
 
-def _australian(nsn: str) -> Phone:
-    if nsn.startswith(_NATIONAL):
-        return Phone("national", nsn)
-    return Phone("e164", f"+61{nsn}")
+def _australian(nsn: str) -> tuple[PhoneKind, str]:
+    """Kind and value of a valid Australian number."""
+    return ("national", nsn) if nsn.startswith(_NATIONAL) else ("e164", f"+61{nsn}")
 
 
 @functools.cache
@@ -103,9 +100,9 @@ def _uncommon(text: str) -> Phone:
         return Phone("invalid", reason="has letters")
     nsn = numbering_plan.national_significant_number(number)
     if number.country_code == numbering_plan.COUNTRY_CODE:
-        phone = _australian(nsn)
+        kind, value = _australian(nsn)
     else:
-        phone = Phone("foreign", f"+{number.country_code}{nsn}")
-    if phone.value is None or numbering_plan.read(phone.value) != number:
+        kind, value = "foreign", f"+{number.country_code}{nsn}"
+    if numbering_plan.read(value) != number:
         return Phone("invalid", reason="is read in two ways")
-    return phone
+    return Phone(kind, value)

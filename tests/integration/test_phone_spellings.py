@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+import collections
+
 import asyncpg
-import pytest
-from sample_predicates import phone_kind
+from sample_predicates import phone_kind, values
 
-from taaxdog_datamig.demo.statements import read
+from taaxdog_datamig.demo import load_sample
 from taaxdog_datamig.identifiers import phone
-
-
-@pytest.fixture
-async def spellings(database):
-    """(slot, text): forty slots, fifty numbers in each, from the borders of the range as well."""
-    connection = await asyncpg.connect(database)
-    await connection.execute(read("rows/functions"))
-    rows = await connection.fetch("""
-        SELECT slot, pg_temp.phone(slot, r) AS text FROM generate_series(0, 39) AS slot,
-            (SELECT * FROM generate_series(0, 39999999, 833333) UNION VALUES (39999999)) AS numbers (r)""")
-    await connection.close()
-    return [(row["slot"], row["text"]) for row in rows if row["text"]]
 
 
 def kind_of(text):
     found = phone.classify(text)
     if found.kind in {"e164", "foreign"}:
         return "e164" if found.value == text else "unnormalised"
-    return {"national": "national_only"}.get(found.kind, found.kind)
+    return "national_only" if found.kind == "national" else "invalid"
 
 
-async def test_it_agrees_with_the_count_of_unnormalised_national_and_invalid_numbers(spellings):
-    assert {slot for slot, _ in spellings} == set(range(40)) - {36, 37, 38}
-    assert {slot for slot, text in spellings if kind_of(text) != phone_kind(text)} == set()
-    assert {kind_of(text) for _, text in spellings} == {"e164", "unnormalised", "national_only", "invalid"}
+async def test_it_finds_the_numbers_that_the_sample_promises(database):
+    report = await load_sample(database, users=1_000)
+    connection = await asyncpg.connect(database)
+    phones = await values(connection, "users", "phone")
+    mobiles = await values(connection, "basiq_users", "mobile")
+    await connection.close()
+    for name, texts in (("users.phone", phones), ("basiq_users.mobile", mobiles)):
+        found = collections.Counter(map(kind_of, texts))
+        promised = {key.removeprefix(f"{name}_"): n for key, n in report.faults.items() if name in key}
+        assert all(promised.values())
+        assert {kind: found[kind] for kind in promised} == promised
+        assert found == collections.Counter(map(phone_kind, texts))

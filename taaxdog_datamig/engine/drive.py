@@ -103,7 +103,7 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
     position = await steadily(job, "measuring the log", wal_position)
     async with step(events, "execute"):
         await _change_definitions(started)
-        skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
+        skipped = await execute(job, plan.pending_by_table())
         # Also when no chunk was left to be written: the budget holds for the run, not for this process.
         job.heed(None)
     async with step(events, "prove"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -42,6 +43,8 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
         for target in targets:
             tables.append(await _plan_table(connection, target))
             said += target.warnings
+            if target.closure is not None and tables[-1].pending_rows:
+                said += target.closure.warnings()
             said += _warnings(tables[-1])
     rows = sum(table.pending_rows for table in tables)
     return Plan(
@@ -149,10 +152,10 @@ def check_pinned(plan: Plan, pinned: Mapping[str, Any], *, begun: str | None = N
         )
     if begun:
         return
-    before = {table.get("table"): table.get("pending_rows", 0) for table in pinned.get("tables", ())}
-    for table in plan.tables:
-        was = before.get(table.table, 0)
-        if abs(table.pending_rows - was) > BAND[0] * was + BAND[1]:
-            raise PlanDrift(
-                f"{table.table} has {table.pending_rows:,} pending rows, the pinned plan {was:,}", todo
-            )
+    before: Counter[str] = Counter()
+    for table in pinned.get("tables", ()):
+        before[str(table.get("table"))] += table.get("pending_rows", 0)
+    for name, rows in plan.pending_by_table().items():
+        was = before[name]
+        if abs(rows - was) > BAND[0] * was + BAND[1]:
+            raise PlanDrift(f"{name} has {rows:,} pending rows, the pinned plan {was:,}", todo)

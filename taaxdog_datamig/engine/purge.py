@@ -142,6 +142,16 @@ class WindowPurge:
             size=len(lines) // _TEXT_TO_WAL,
         )
 
+    async def last_rows(
+        self, connection: PoolConnectionProxy[Any], limit: int, mode: Mode
+    ) -> tuple[Written, bool]:
+        """Delete what is still pending, up to some rows, and whether that is all."""
+        if self.closure.simple:
+            return await self.delete_range(connection, self.window.start, self.window.end, mode), True
+        rows = await self._roots(connection, (self.window.start, 0), mode, limit + 1)
+        written, complete = await self._delete_families(connection, [tuple(row)[1:] for row in rows], mode)
+        return written, complete and len(rows) <= limit
+
     async def families(self) -> None:
         """Delete rows with what refers to them, some at a time."""
         writer = ChunkWriter(job=self.job, target=self.number, sweep=self.sweep)
@@ -168,12 +178,16 @@ class WindowPurge:
                 after = last
 
     async def _roots(
-        self, connection: PoolConnectionProxy[Any], after: tuple[int, int], mode: Mode
+        self,
+        connection: PoolConnectionProxy[Any],
+        after: tuple[int, int],
+        mode: Mode,
+        limit: int | None = None,
     ) -> list[asyncpg.Record]:
         where = self._where("t.ctid > $1::tid AND t.ctid < $2::tid", 4)
         query = f"{self._lock_sql(where, mode, 'LIMIT $3')}"
         end = (self.window.end, 0)
-        return await connection.fetch(query, after, end, self.job.size.rows, *self._extra())
+        return await connection.fetch(query, after, end, limit or self.job.size.rows, *self._extra())
 
     async def _delete_families(
         self, connection: PoolConnectionProxy[Any], keys: Sequence[Key], mode: Mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -81,6 +82,13 @@ class Plan:
     def pending_rows(self) -> int:
         """Rows expected to change, all tables together."""
         return sum(table.pending_rows for table in self.tables)
+
+    def pending_by_table(self) -> dict[str, int]:
+        """The same by logical table; a table may have several targets."""
+        rows: Counter[str] = Counter()
+        for table in self.tables:
+            rows[table.table] += table.pending_rows
+        return dict(rows)
 
 
 @attrs.frozen(kw_only=True)

@@ -5,9 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taaxdog_datamig.migrations.cleanup_audit_logs import CleanupAuditLogs
+from taaxdog_datamig.migrations.cleanup_orphaned import CleanupOrphaned
+from taaxdog_datamig.migrations.cleanup_orphaned_data import CleanupOrphanedData
+from taaxdog_datamig.migrations.cleanup_payments import CleanupPayments
+from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
+from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
-BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData, CleanupAuditLogs)
+BUILTIN: tuple[type[BaseMigration], ...] = (
+    EncryptUserData,
+    CleanupOrphaned,
+    CleanupAuditLogs,
+    CleanupOrphanedData,
+    CleanupSessions,
+    CleanupPayments,
+    CleanupSoftDeleted,
+)

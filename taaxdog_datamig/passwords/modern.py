@@ -1,6 +1,6 @@
 """Modern hashes: slow by design, as bcrypt, argon2, Django and passlib write them.
 
-Numbers are bounded by their digits, so that a damaged value does not hold a login service for hours.
+Numbers are bounded by their digits, so that a damaged value does not hold a login service for days.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _ARGON2: Final = (
 _PBKDF2_PASSLIB: Final = r"\$(?P<iterations>[1-9]\d{0,7})\$(?P<salt>[A-Za-z0-9./]*)\$(?P<key>[A-Za-z0-9./]+)"
 _PBKDF2_DJANGO: Final = r"\$(?P<iterations>[1-9]\d{0,7})\$(?P<salt>[^$]+)\$(?P<key>[A-Za-z0-9+/]+={0,2})"
 _SCRYPT_PASSLIB: Final = (
-    r"\$scrypt\$ln=(?P<log_n>\d{1,2}),r=(?P<r>\d{1,4}),p=(?P<p>\d{1,4})"
+    r"\$scrypt\$ln=(?P<log_n>\d{1,2}),r=(?P<r>\d{1,4}),p=(?P<p>\d{1,3})"
     r"\$(?P<salt>[A-Za-z0-9+/]*)\$(?P<key>[A-Za-z0-9+/]+)"
 )
 _SCRYPT_DJANGO: Final = (
-    r"scrypt\$(?P<n>\d{1,10})\$(?P<salt>[^$]+)\$(?P<r>\d{1,4})\$(?P<p>\d{1,4})"
+    r"scrypt\$(?P<n>\d{1,10})\$(?P<salt>[^$]+)\$(?P<r>\d{1,4})\$(?P<p>\d{1,3})"
     r"\$(?P<key>[A-Za-z0-9+/]+={0,2})"
 )
 
 #: The shortest key that is compared with, bytes: a stump would match by chance.
 _SCRYPT_LEAST_KEY: Final = 16
-#: OpenSSL's own bound of scrypt's memory, bytes.
+#: What OpenSSL can be allowed, bytes.
 _SCRYPT_MOST_MEMORY: Final = 2**31 - 1
 
 _TYPES: Final = {"id": Type.ID, "i": Type.I, "d": Type.D}
@@ -101,10 +101,10 @@ def _scrypt_passlib(match: re.Match[str], secret: bytes) -> bool:
 
 
 def _check_scrypt(match: re.Match[str], n: int, salt: bytes, key: bytes, secret: bytes) -> bool:
-    if len(key) < _SCRYPT_LEAST_KEY:
-        return False
     r, p = int(match["r"]), int(match["p"])
-    memory = min(128 * r * (n + p + 2), _SCRYPT_MOST_MEMORY)
+    memory = 128 * r * (n + p + 2)
+    if len(key) < _SCRYPT_LEAST_KEY or memory > _SCRYPT_MOST_MEMORY:
+        return False
     made = hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=len(key))
     return hmac.compare_digest(made, key)
 

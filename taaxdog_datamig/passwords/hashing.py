@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, get_args
 
 import bcrypt
 from argon2.low_level import Type, hash_secret
 
-from taaxdog_datamig.errors import PasswordUnfit
+from taaxdog_datamig.errors import PasswordUnfit, UsageError
 from taaxdog_datamig.passwords.costs import DEFAULT_COST, Cost, Scheme
 
 #: bcrypt takes no more than this, bytes. bcrypt 5 refuses longer passwords, older releases and most other
@@ -30,6 +30,7 @@ def hash_password(candidate: str, *, to: Scheme = "bcrypt", cost: Cost = DEFAULT
     Raises:
         PasswordUnfit: for bcrypt, the password has more than 72 bytes of UTF-8 or holds a NUL, which
             libraries cut at; for both, it holds half of a surrogate pair.
+        UsageError: there is no such scheme.
     """
     try:
         secret = candidate.encode()
@@ -44,7 +45,13 @@ def hash_password(candidate: str, *, to: Scheme = "bcrypt", cost: Cost = DEFAULT
 
 
 def hash_bytes(secret: bytes, to: Scheme, cost: Cost) -> str:
-    """Hash what is known to fit: for bcrypt 72 bytes or fewer, none of them NUL."""
+    """Hash what is known to fit: for bcrypt 72 bytes or fewer, none of them NUL.
+
+    Raises:
+        UsageError: there is no such scheme.
+    """
+    if to not in get_args(Scheme):
+        raise UsageError(f"no password scheme is named {to}", f"Known are: {', '.join(get_args(Scheme))}")
     if to == "bcrypt":
         return bcrypt.hashpw(secret, bcrypt.gensalt(cost.bcrypt_log_rounds)).decode("ascii")
     return hash_secret(

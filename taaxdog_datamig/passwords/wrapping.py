@@ -40,7 +40,7 @@ def wrap(
         About 80 characters for bcrypt, 120 for argon2id, and twice the bytes of the salt.
 
     Raises:
-        UsageError: the value is of another kind.
+        UsageError: the value is of another kind, or there is no such scheme.
     """
     found = recognise(stored, forms=forms)
     if found.legacy is None:

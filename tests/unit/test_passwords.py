@@ -100,6 +100,12 @@ def test_wrapping_keeps_the_password(to, pepper):
         assert wrap(value, to=to, cost=CHEAPEST_COST, pepper=pepper) != wrapped  # a salt of its own
 
 
+def test_a_scheme_that_does_not_exist_is_refused_with_those_that_do():
+    for make in (wrap, hash_password):
+        with pytest.raises(UsageError, match="scrypt.*bcrypt, argon2id"):
+            make(MD5, to="scrypt")
+
+
 def test_upper_case_digests_wrap_like_lower_case_ones():
     assert verify(wrap(MD5.upper(), cost=CHEAPEST_COST), "password")
 

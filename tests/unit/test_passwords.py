@@ -102,7 +102,7 @@ def test_wrapping_keeps_the_password(to, pepper):
 
 def test_a_scheme_that_does_not_exist_is_refused_with_those_that_do():
     for make in (wrap, hash_password):
-        with pytest.raises(UsageError, match="scrypt.*bcrypt, argon2id"):
+        with pytest.raises(UsageError, match=r"scrypt.*bcrypt, argon2id"):
             make(MD5, to="scrypt")
 
 

@@ -90,14 +90,21 @@ class Deleted:
         """From the payload."""
         return cls(shape=shape, rows=body.count(b"\n"), lines=body)
 
+    def ends(self) -> tuple[Key, Key]:
+        """The keys of the first row and of the last, without looking at those between."""
+        first = self.lines[: self.lines.index(b"\n")]
+        last = self.lines[self.lines.rfind(b"\n", 0, -1) + 1 :]
+        return self._key(first), self._key(last)
+
     def named(self, positions: Sequence[int] | None = None) -> list[Key]:
         """The rows' keys, all or those at `positions`, ascending."""
         lines = self.lines.split(b"\n")[:-1]
         chosen = lines if positions is None else [lines[i] for i in positions]
-        return [
-            tuple(row[field.column] for field in self.shape.key)
-            for row in (orjson.loads(line)["row"] for line in chosen)
-        ]
+        return [self._key(line) for line in chosen]
+
+    def _key(self, line: bytes) -> Key:
+        row = orjson.loads(line)["row"]
+        return tuple(row[field.column] for field in self.shape.key)
 
 
 Effect: TypeAlias = Updated | Deleted

@@ -132,13 +132,15 @@ class WindowPurge:
             quote=_QUOTE,
         )
         lines = b"".join(pieces)
-        rows_gone = lines.count(b"\n")
-        effect = Deleted(shape=self.shape, rows=rows_gone, lines=lines)
+        if not lines:
+            return Written()
+        effect = Deleted(shape=self.shape, rows=lines.count(b"\n"), lines=lines)
+        first, last = effect.ends()
         return Written(
-            effects=[effect] if rows_gone else (),
-            changed=rows_gone,
-            first_key=effect.named([0])[0] if rows_gone else None,
-            last_key=effect.named([rows_gone - 1])[0] if rows_gone else None,
+            effects=[effect],
+            changed=effect.rows,
+            first_key=first,
+            last_key=last,
             size=len(lines) // _TEXT_TO_WAL,
         )
 

@@ -251,7 +251,9 @@ class ChunkWriter:
         job = self.job
         image = None
         if written.effects and not job.dry_run:
-            image = job.sealer.seal(pack(written.effects), context_of(job.run_id, entry.target))
+            context = context_of(job.run_id, entry.target)
+            # On a thread: the signs of life, and other workers, go on meanwhile.
+            image = await anyio.to_thread.run_sync(lambda: job.sealer.seal(pack(written.effects), context))
         failpoints.hit("after-image")
         row = await job.ledger.work.add_chunk(connection, entry, self._table, image)
         if part is not None:

@@ -134,7 +134,7 @@ class WindowPurge:
         lines = b"".join(pieces)
         if not lines:
             return Written()
-        effect = Deleted(shape=self.shape, rows=lines.count(b"\n"), lines=lines)
+        effect = Deleted(shape=self.shape, rows=lines.count(b"\n"), lines=lines, loose=self.target.loose)
         first, last = effect.ends()
         return Written(
             effects=[effect],
@@ -200,7 +200,7 @@ class WindowPurge:
             return await self._one_by_one(connection, keys), True
         # A dry run takes back what it deletes: it would meet the same children again and again.
         budget = None if self.job.dry_run else max(self.job.size.rows, 1)
-        removal = Removal(connection, self.closure, self.job.data_key, budget)
+        removal = Removal(connection, self.closure, self.job.data_key, budget, self.target.loose)
         held = await removal.held(self.shape, keys)
         free = [key for key in keys if key not in held]
         complete = await removal.remove(self.shape, free)
@@ -220,7 +220,7 @@ class WindowPurge:
         """Delete row by row, each in a savepoint, so that those the server refuses stand alone."""
         effects, refusals, changed = [], [], 0
         for key in keys:
-            removal = Removal(connection, self.closure, self.job.data_key, None)
+            removal = Removal(connection, self.closure, self.job.data_key, None, self.target.loose)
             try:
                 async with transaction(connection):
                     held = await removal.held(self.shape, [key])

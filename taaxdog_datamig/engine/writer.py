@@ -203,7 +203,9 @@ class ChunkWriter:
             Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
         ]
         return Written(
-            effects=[Updated.of(shape, changed, job.data_key)] if changed else (),
+            effects=[Updated.of(shape, changed, job.data_key, job.targets[self.target].loose)]
+            if changed
+            else (),
             changed=len(changed),
             conflicts=len(items) - len(changed) - len(refused),
             refusals=[*refusals, *refused],

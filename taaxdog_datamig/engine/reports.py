@@ -55,6 +55,8 @@ class TablePlan:
     triggers: tuple[str, ...] = ()
     #: Indexes on the changed columns.
     indexes: tuple[str, ...] = ()
+    #: Rows that will be left as they are on purpose and listed, by code; where a plan can tell.
+    left: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

@@ -202,13 +202,15 @@ class ChunkWriter:
         refused = [
             Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
         ]
+        # With the change itself: a row that is listed is not looked at again.
+        left = [item.left for item, _ in changed if item.left is not None]
         return Written(
             effects=[Updated.of(shape, changed, job.data_key, job.targets[self.target].loose)]
             if changed
             else (),
             changed=len(changed),
             conflicts=len(items) - len(changed) - len(refused),
-            refusals=[*refusals, *refused],
+            refusals=[*refusals, *refused, *left],
             first_key=items[0].key if items else None,
             last_key=items[-1].key if items else None,
             size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),

@@ -11,13 +11,16 @@ from taaxdog_datamig.migrations.cleanup_payments import CleanupPayments
 from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
 from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
+#: In the guide's order: core, user data, cleanup.
 BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
     CleanupOrphaned,
+    NormalizePhones,
     CleanupAuditLogs,
     CleanupOrphanedData,
     CleanupSessions,

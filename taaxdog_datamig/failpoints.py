@@ -4,7 +4,8 @@ A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
     DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
 
-`NAMES` is the whole list, in the order in which a run passes them.
+`NAMES` are those of a run that changes rows, in the order in which it passes them; `MAINTENANCE_NAMES` those
+that only maintenance passes, between `after-begin-run` and `after-record`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,14 @@ NAMES = (
     "rollback-after-commit",
     "rollback-before-ddl",
     "rollback-end",
+)
+
+MAINTENANCE_NAMES = (
+    "after-tasks",
+    "before-task",
+    "during-task",
+    "after-task",
+    "after-task-record",
 )
 
 _armed, _, _count = os.environ.get(VARIABLE, "").partition(":")

@@ -26,6 +26,7 @@ from taaxdog_datamig.migration.base import (
 )
 from taaxdog_datamig.migration.column import ColumnMigration
 from taaxdog_datamig.migration.imperative import Migration
+from taaxdog_datamig.migration.maintenance import MaintenanceMigration, MaintenanceTask
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
 from taaxdog_datamig.migration.registry import Registry
 from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of
@@ -38,6 +39,8 @@ __all__ = [
     "Ddl",
     "DeclaredMigration",
     "Leave",
+    "MaintenanceMigration",
+    "MaintenanceTask",
     "Migration",
     "MigrationContext",
     "NotApplicable",

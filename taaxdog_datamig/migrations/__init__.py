@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
-BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData,)
+BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData, OptimizeDatabase)

@@ -125,7 +125,7 @@ def plan_page(plan: Plan) -> Page:
     blocks: list[Block] = [Line(f"{plan.migration} {plan.version}: {plan.description}", "head")]
     if not plan.applicable:
         return [*blocks, Line(f"Not applicable here: {plan.reason}", "warn")]
-    if not plan.tables:
+    if plan.tasks or not (plan.tables or plan.pending_rows):
         tasks: list[Block] = [_tasks_table(plan.tasks)] if plan.tasks else [Line("Nothing needs it.", "good")]
         return [*blocks, *tasks, *_warnings(plan.warnings)]
     blocks.append(

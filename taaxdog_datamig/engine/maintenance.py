@@ -1,8 +1,8 @@
 """Runs of maintenance: which tasks, in which order, what became of each, before and after.
 
-A run goes over the tasks once, tries those once more that somebody's lock was in the way of, and asks the
-migration again, since fresh statistics may show more. Each task is recorded when it ends, so that whoever
-goes on with a run that was left does not repeat it.
+A run goes over the tasks once, tries those once more that a lock or a transaction of somebody's was in the
+way of, and asks the migration again, since fresh statistics may show more. Each task is recorded when it
+ends, so that whoever goes on with a run that was left does not repeat it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from taaxdog_datamig.engine.preflight import check_server, old_transaction_warni
 from taaxdog_datamig.engine.reports import Plan, RunReport, TaskReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start
 from taaxdog_datamig.engine.summary import summarise, wal_position
-from taaxdog_datamig.engine.upkeep import Ending, perform, tidy
+from taaxdog_datamig.engine.upkeep import perform, tidy
 from taaxdog_datamig.errors import LeaseLost, ServerRefused
 from taaxdog_datamig.events import Progress, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, TaskEntry, install, installed_version
@@ -50,8 +50,10 @@ _COUNTERS_DELAY = 0.6
 _INSTANT_COUNTERS = 15
 #: Outcomes worth another try at the end of the run.
 _PASSING = {"locked", "interrupted"}
-#: Dead rows that a vacuum left behind and that are worth a word.
+#: Share of the dead rows that a vacuum left behind and that is worth a word.
 _LEFT_BEHIND = 0.2
+#: A vacuum that was as short as this, in seconds, is done again for them: the transaction may be over.
+_SHORT = 10.0
 
 
 async def plan_maintenance(migration: MaintenanceMigration, *, everything: bool = False) -> Plan:
@@ -203,22 +205,22 @@ async def _go_through(job: Job, tasks: Sequence[MaintenanceTask]) -> list[str]:
     refused: list[str] = []
     ready = [task for task in tasks if not task.obstacle]
     for task in ready:
-        ending = await _do(job, task)
-        if ending.outcome in _PASSING:
+        entry = await _do(job, task)
+        if entry.outcome in _PASSING or (entry.note and entry.outcome == "done" and entry.seconds < _SHORT):
             again.append(task)
-        elif ending.outcome == "refused":
-            refused.append(f"{task.action} of {task.subject.label}: {ending.note}")
+        elif entry.outcome == "refused":
+            refused.append(f"{task.action} of {task.subject.label}: {entry.note}")
     if again:
         names = ", ".join(task.subject.label for task in again)
-        await job.wait(f"other sessions hold locks on {names}", 2 * job.db.settings.lock_timeout)
+        await job.wait(f"other sessions are in the way at {names}", 2 * job.db.settings.lock_timeout)
     for task in again:
-        ending = await _do(job, task)
-        if ending.outcome == "refused":
-            refused.append(f"{task.action} of {task.subject.label}: {ending.note}")
+        entry = await _do(job, task)
+        if entry.outcome == "refused":
+            refused.append(f"{task.action} of {task.subject.label}: {entry.note}")
     return refused
 
 
-async def _do(job: Job, task: MaintenanceTask) -> Ending:
+async def _do(job: Job, task: MaintenanceTask) -> TaskEntry:
     async def control(connection: PoolConnectionProxy[Any]) -> str | None:
         guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch)
         if guard is None:
@@ -249,7 +251,7 @@ async def _do(job: Job, task: MaintenanceTask) -> Ending:
     )
     await _put(job, entry)
     failpoints.hit("after-task-record")
-    return ending
+    return entry
 
 
 def _remark(task: MaintenanceTask, after: Measure | None) -> str:

@@ -50,7 +50,6 @@ class Measure:
 class Condition:
     """A table or an index, and how it is."""
 
-    oid: int
     schema: str
     name: str
     #: pg_class.relkind: r table, p partitioned table, m materialized view, i index.
@@ -72,20 +71,25 @@ class Condition:
         return f"{self.schema}.{self.name}"
 
 
-async def table_conditions(connection: PoolConnectionProxy[Any], oid: int | None = None) -> list[Condition]:
-    """Tables outside the system's schemas, temporary ones left out; or the one of that oid."""
-    return [_condition(row) for row in await connection.fetch(_SQL["tables"], oid)]
+async def table_conditions(
+    connection: PoolConnectionProxy[Any], quoted: str | None = None
+) -> list[Condition]:
+    """Tables outside the system's schemas, temporary ones left out; or the one of that name."""
+    return [_condition(row) for row in await connection.fetch(_SQL["tables"], quoted)]
 
 
-async def index_conditions(connection: PoolConnectionProxy[Any], oid: int | None = None) -> list[Condition]:
-    """Valid B-trees outside the system's schemas; or the one of that oid."""
-    return [_condition(row) for row in await connection.fetch(_SQL["indexes"], oid)]
+async def index_conditions(
+    connection: PoolConnectionProxy[Any], quoted: str | None = None
+) -> list[Condition]:
+    """Valid B-trees outside the system's schemas; or the one of that name."""
+    return [_condition(row) for row in await connection.fetch(_SQL["indexes"], quoted)]
 
 
 async def measured_again(connection: PoolConnectionProxy[Any], condition: Condition) -> Measure | None:
     """The figures as they are now; None when it is there no more."""
+    # By name: a rebuilt index has another oid.
     look = index_conditions if condition.kind == "i" else table_conditions
-    found = await look(connection, condition.oid)
+    found = await look(connection, condition.quoted)
     return found[0].measure if found else None
 
 

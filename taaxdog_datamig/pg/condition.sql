@@ -2,7 +2,7 @@
 -- is measured by what pg_class remembers of it, since pg_relation_size would queue behind that lock.
 
 -- name: tables
--- All tables, partitioned ones (the sums of their partitions) and materialized views; of oid $1, if given.
+-- All tables, partitioned ones (the sums of their partitions) and materialized views; the one named $1, if given.
 WITH RECURSIVE locked AS MATERIALIZED (
     SELECT relation FROM pg_locks
     WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL
@@ -31,7 +31,7 @@ whole AS (
     SELECT t.root, sum(h.bytes)::bigint, sum(h.rows)::bigint, sum(h.dead_rows)::bigint,
            sum(h.changed_rows)::bigint, sum(h.visible)::bigint
     FROM tree t JOIN heap h ON h.oid = t.oid GROUP BY t.root)
-SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        n.nspname || '.' || c.relname AS table,
        pg_has_role(c.relowner, 'USAGE')
          OR (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database())
@@ -48,18 +48,18 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        END AS freeze_share,
        NULL::bigint AS bloat_bytes
 FROM whole w JOIN pg_class c ON c.oid = w.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE $1::oid IS NULL OR c.oid = $1::oid
+WHERE $1::text IS NULL OR c.oid = to_regclass($1::text)
 ORDER BY n.nspname, c.relname
 
 -- name: indexes
--- Valid B-trees that REINDEX CONCURRENTLY takes; of oid $1, if given. An entry of a fresh build has a line
+-- Valid B-trees that REINDEX CONCURRENTLY takes; the one named $1, if given. An entry of a fresh build has a line
 -- pointer (4 bytes), a header (8) and its columns, aligned to 8; a page has 8152 bytes for them, of which the
 -- fill factor (90%) is used, and one page in a hundred is an inner one.
 WITH locked AS MATERIALIZED (
     SELECT relation FROM pg_locks
     WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        n.nspname || '.' || t.relname AS table,
        pg_has_role(t.relowner, 'USAGE')
          OR CASE WHEN current_setting('server_version_num')::int >= 170000
@@ -92,7 +92,7 @@ CROSS JOIN LATERAL (
     WHERE x.attrelid = c.oid) w
 WHERE i.indisvalid AND i.indisready AND NOT i.indisexclusion
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-  AND ($1::oid IS NULL OR c.oid = $1::oid)
+  AND ($1::text IS NULL OR c.oid = to_regclass($1::text))
 ORDER BY n.nspname, c.relname
 
 -- name: leftovers

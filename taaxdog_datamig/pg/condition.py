@@ -9,6 +9,7 @@ that. Without statistics it is unknown.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.pg.database import Database
+
+#: First server version whose sessions can be asked to report.
+_FLUSHING = 15
 
 _SQL = queries(__package__, "condition.sql")
 
@@ -69,6 +75,19 @@ class Condition:
     def label(self) -> str:
         """The qualified name for people."""
         return f"{self.schema}.{self.name}"
+
+
+async def report_counters(db: Database) -> None:
+    """Have the idle sessions of this pool tell the server's counters what they have done so far.
+
+    Before 15 no session can be asked to; they do so within half a second then.
+    """
+    if db.server.version < _FLUSHING:
+        return
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(db.pool.get_idle_size()):
+            connection = await stack.enter_async_context(db.acquire())
+            await connection.execute("SELECT pg_stat_force_next_flush()")
 
 
 async def table_conditions(

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import attrs
 import orjson
 import pytest
 
@@ -21,6 +22,8 @@ from taaxdog_datamig.engine.maintenance import waiting
 from taaxdog_datamig.errors import RefusedError, RunCancelled, RunPaused, UsageError
 from taaxdog_datamig.events import EventBus, Progress, Waiting
 from taaxdog_datamig.ledger import Ledger
+from taaxdog_datamig.migrations import optimize_database
+from taaxdog_datamig.pg.condition import Condition, Measure, index_conditions
 from taaxdog_datamig.testing import assert_crash_safe
 from tests.sample import engine, has_ledger, rows, script, state
 
@@ -255,8 +258,6 @@ async def test_bloat_is_estimated_for_keys_of_several_columns_expressions_and_nu
         "CREATE INDEX several ON t (number, word); CREATE INDEX expression ON t (upper(word));"
         "CREATE INDEX partial ON t (number) WHERE number % 2 = 0; REINDEX TABLE t",
     )
-    from taaxdog_datamig.pg.condition import index_conditions  # noqa: PLC0415
-
     async with engine(database) as runner, runner.db.acquire() as connection:
         assert {index.measure.bloat_bytes for index in await index_conditions(connection)} == {None}
         await connection.execute("ANALYZE t")
@@ -458,6 +459,62 @@ async def test_a_partitioned_table_gets_statistics_of_its_own(database):
         ]
         assert (await rows(database, "SELECT count(*) FROM pg_stats WHERE tablename = 'whole'"))[0][0] == 2
         assert (await runner.run(NAME)).status == "nothing_to_do"
+
+
+async def test_what_the_own_sessions_did_a_moment_ago_counts(database):
+    """They report to the server's counters at leisure."""
+    await fill(database, "a")
+    await script(database, "VACUUM ANALYZE a")
+    async with engine(database) as runner:
+        async with runner.db.acquire() as connection:
+            await connection.execute("UPDATE a SET word = 'x' WHERE id = 1")
+            for word in "yz":
+                await connection.execute("UPDATE a SET word = $1", word)
+        (task,) = (await runner.plan(NAME)).tasks
+        assert task.before["changed_rows"] == 2001
+
+
+FINE = Measure(
+    bytes=1 << 20,
+    rows=1000,
+    dead_rows=100,
+    changed_rows=100,
+    all_visible=0.75,
+    statistics_age=1e6,
+    freeze_share=0.49,
+    bloat_bytes=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema", "figures", "action", "reason"),
+    [
+        ("r", "public", {}, "vacuum", ""),
+        ("r", "public", {"dead_rows": 101}, "vacuum", "101 dead rows beside 1,000"),
+        ("r", "public", {"changed_rows": 101}, "analyze", "101 rows changed since"),
+        ("r", "public", {"statistics_age": None}, "analyze", "no statistics"),
+        ("r", "public", {"statistics_age": None, "bytes": 0, "all_visible": None}, "vacuum", ""),
+        ("r", "public", {"all_visible": 0.74}, "vacuum", "74% of its pages are all-visible"),
+        ("r", "public", {"all_visible": 0.0, "bytes": 31 * 8192}, "vacuum", ""),
+        ("r", "public", {"freeze_share": 0.5}, "freeze", "50% of the way to a forced vacuum"),
+        ("r", "datamig", {"dead_rows": 1050, "changed_rows": 1050, "statistics_age": None}, "vacuum", ""),
+        ("r", "datamig", {"dead_rows": 1051}, "vacuum", "1,051 dead rows"),
+        ("p", "public", {"dead_rows": 101, "freeze_share": 0.9}, "analyze", "statistics are 12 days old"),
+        ("p", "public", {"statistics_age": 86_400}, "analyze", ""),
+    ],
+)
+def test_what_a_table_needs_and_why(kind, schema, figures, action, reason):
+    table = Condition(
+        schema=schema,
+        name="t",
+        kind=kind,
+        table=f"{schema}.t",
+        may_maintain=True,
+        measure=attrs.evolve(FINE, **figures),
+    )
+    needed, why = optimize_database._need(table)
+    assert needed == action
+    assert why.startswith(reason) if reason else why == ""
 
 
 async def test_only_the_tables_that_are_named(database):

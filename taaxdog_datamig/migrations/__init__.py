@@ -12,6 +12,7 @@ from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
 from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
+from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
@@ -26,4 +27,5 @@ BUILTIN: tuple[type[BaseMigration], ...] = (
     CleanupSessions,
     CleanupPayments,
     CleanupSoftDeleted,
+    OptimizeDatabase,
 )

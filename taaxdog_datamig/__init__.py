@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from taaxdog_datamig.migration import (
         Changes,
         ColumnMigration,
+        Connection,
         DeclaredMigration,
         Leave,
         Migration,
+        Record,
         Registry,
         Reject,
         Row,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Changes": "migration",
     "ColumnMigration": "migration",
+    "Connection": "migration",
     "Database": "pg.database",
     "DatamigError": "errors",
     "DeclaredMigration": "migration",
@@ -57,6 +60,7 @@ _HOMES = {
     "MigrationState": "engine.reports",
     "Plan": "engine.reports",
     "QuarantineRecord": "engine.reports",
+    "Record": "migration",
     "Registry": "migration",
     "Reject": "migration",
     "RollbackReport": "engine.reports",
@@ -75,6 +79,7 @@ _HOMES = {
 __all__ = [
     "Changes",
     "ColumnMigration",
+    "Connection",
     "Database",
     "DatamigError",
     "DeclaredMigration",
@@ -85,6 +90,7 @@ __all__ = [
     "MigrationState",
     "Plan",
     "QuarantineRecord",
+    "Record",
     "Registry",
     "Reject",
     "RollbackReport",

@@ -76,7 +76,16 @@ class Warned:
     message: str
 
 
-Event: TypeAlias = StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Waiting | Warned
+@attrs.frozen(kw_only=True)
+class Told:
+    """A migration says how it goes; see `Migration.log`."""
+
+    message: str
+
+
+Event: TypeAlias = (
+    StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Waiting | Warned | Told
+)
 Subscriber: TypeAlias = Callable[[Event], None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import attrs
@@ -22,6 +22,7 @@ from taaxdog_datamig.errors import (
     DatabaseUnavailable,
     DatamigError,
     LeaseLost,
+    NotReversible,
     PreflightFailed,
     RefusedError,
     RunError,
@@ -34,13 +35,16 @@ from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.reports import Plan, RunReport
     from taaxdog_datamig.engine.start import Started
+
+#: The steps of a run, live or dry.
+Steps: TypeAlias = "Callable[[Started, Plan, datetime], Awaitable[RunReport]]"
 
 
 @contextlib.asynccontextmanager
@@ -52,8 +56,14 @@ async def step(events: EventBus, name: str) -> AsyncIterator[None]:
     events.emit(StepFinished(step=name, seconds=time.monotonic() - began))
 
 
-async def drive(started: Started, plan: Plan, started_at: datetime) -> RunReport:
+async def drive(started: Started, plan: Plan, started_at: datetime, steps: Steps | None = None) -> RunReport:
     """Work under the lease, and leave the run in a state that says what happened.
+
+    Args:
+        started: the run.
+        plan: what it should do.
+        started_at: when it was asked for.
+        steps: what is done under the lease; `work` by default.
 
     Raises:
         DatamigError: what went wrong; its message also says what became of the run.
@@ -61,7 +71,7 @@ async def drive(started: Started, plan: Plan, started_at: datetime) -> RunReport
     job = started.job
     try:
         async with server_errors(f"running {plan.migration}"), held(job):
-            return await work(started, plan, started_at)
+            return await (steps or work)(started, plan, started_at)
     except (LeaseLost, DatabaseUnavailable):
         await let_go(job)
         raise  # not ours to write any more, or no way to
@@ -87,9 +97,19 @@ async def _settle(started: Started, error: Exception) -> DatamigError:
             outcome = "nothing was changed"
         else:
             outcome = f"the run is paused: `datamig resume {job.run_id}` goes on"
+    elif not started.reversible:
+        paused = await pause_run(job, str(told), unless_untouched=True) == "paused"
+        outcome = (
+            f"it is not reversible: `datamig resume {job.run_id}` goes on, or restore from a backup"
+            if paused
+            else "nothing was changed"
+        )
     else:
-        await settle_failure(started, told)
         outcome = "what the run had changed was rolled back"
+        try:
+            await settle_failure(started, told)
+        except NotReversible as refusal:
+            outcome = f"it was not rolled back: {refusal.what}; `datamig resume {job.run_id}` goes on"
     return attrs.evolve(told, what=f"{told.what}; {outcome}")
 
 
@@ -120,7 +140,7 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
             report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
         )
         if not job.dry_run:
-            await _record(started, report)
+            await record_success(started, report)
     return report
 
 
@@ -142,7 +162,7 @@ async def _change_definitions(started: Started) -> None:
     failpoints.hit("after-ddl")
 
 
-async def _record(started: Started, report: RunReport) -> None:
+async def record_success(started: Started, report: RunReport) -> None:
     """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
     job = started.job
     entry = {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof}

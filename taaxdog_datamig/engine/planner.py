@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.migration import DeclaredMigration, Target
+    from taaxdog_datamig.migration import BaseMigration, DeclaredMigration, Target
     from taaxdog_datamig.pg.database import Database
 
 #: Tables up to this many blocks are counted; larger ones are sampled.
@@ -107,7 +107,7 @@ def _warnings(table: TablePlan) -> list[str]:
     return said
 
 
-def fingerprint(migration: DeclaredMigration, targets: Sequence[Target]) -> str:
+def fingerprint(migration: BaseMigration, targets: Sequence[Target]) -> str:
     """Changes whenever the migration's code, its predicates or what they apply to change."""
     try:
         code = inspect.getsource(inspect.getmodule(type(migration)) or type(migration))

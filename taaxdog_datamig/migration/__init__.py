@@ -25,7 +25,7 @@ from taaxdog_datamig.migration.base import (
     arguments_of,
 )
 from taaxdog_datamig.migration.column import ColumnMigration
-from taaxdog_datamig.migration.imperative import Migration
+from taaxdog_datamig.migration.imperative import Connection, Migration, Record, Workspace
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
 from taaxdog_datamig.migration.registry import Registry
 from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of
@@ -35,6 +35,7 @@ __all__ = [
     "BaseMigration",
     "Changes",
     "ColumnMigration",
+    "Connection",
     "Ddl",
     "DeclaredMigration",
     "Leave",
@@ -42,11 +43,13 @@ __all__ = [
     "MigrationContext",
     "NotApplicable",
     "Outcome",
+    "Record",
     "Registry",
     "Reject",
     "Row",
     "Skip",
     "Target",
+    "Workspace",
     "arguments_of",
     "existing",
     "shape_of",

@@ -11,7 +11,7 @@ from string import Template
 from taaxdog_datamig.errors import UsageError
 
 #: Longest name: the files' lines stay short, and it is typed by hand.
-LONGEST = 40
+LONGEST = 30
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: Names that the files import; the class must not hide them.
 _IMPORTED = {"Any", "Changes", "ColumnMigration", "Connection", "Database", "Migration", "Record", "Registry"}

@@ -86,7 +86,8 @@ class Session:
         )
         if settings.migrations:
             # The settings file's folder, last, so that it hides nothing: modules may stand beside it.
-            sys.path.append(str((self.common.config or Path("datamig.toml")).absolute().parent))
+            folder = str((self.common.config or Path("datamig.toml")).absolute().parent)
+            sys.path.extend([folder] if folder not in sys.path else [])
         configure_logging(settings.log_level, self.common.log_format, cast("TextIO", _CurrentStderr()))
         return settings
 

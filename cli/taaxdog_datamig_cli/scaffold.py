@@ -122,7 +122,8 @@ def test_it_changes_what_it_should_and_there_is_a_way_back() -> None:
     async def check() -> None:
         async with temporary_database(TABLE) as url, Database.connect(url) as db:
             before = await states(db)
-            runner = Runner(db, registry=Registry.load([$kind]))
+            registry = Registry.load([$kind])
+            runner = Runner(db, registry=registry)
             report = await runner.run("$name")
             assert report.changed_rows == 2
             assert await states(db) == {1: "NSW", 2: "VIC", 3: None, 4: "QLD"}

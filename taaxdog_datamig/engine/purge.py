@@ -15,6 +15,7 @@ import attrs
 from taaxdog_datamig.engine.images import Deleted
 from taaxdog_datamig.engine.removal import Removal
 from taaxdog_datamig.engine.writer import ChunkWriter, Written
+from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.ledger import Refusal, outside_quarantine
 from taaxdog_datamig.pg.retry import Fault, classify, describe, sqlstate
 from taaxdog_datamig.pg.transactions import transaction
@@ -204,6 +205,12 @@ class WindowPurge:
         held = await removal.held(self.shape, keys)
         free = [key for key in keys if key not in held]
         complete = await removal.remove(self.shape, free)
+        if not (complete or removal.effects or held):
+            raise RunError(
+                f"rows of {self.target.table.relation.label} refer to each other in circles that are larger "
+                "than a chunk",
+                "Give --batch-size a larger number",
+            )
         return (
             Written(
                 effects=removal.effects,

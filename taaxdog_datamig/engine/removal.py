@@ -8,9 +8,8 @@ one statement, which returns them as they were in that moment: that is the archi
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import attrs
 
 from taaxdog_datamig.engine.apply import Item, Mode, apply
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
+    from taaxdog_datamig.engine.apply import Texts
     from taaxdog_datamig.ledger import Key
     from taaxdog_datamig.migration.closure import Closure, HeldBy, Node
     from taaxdog_datamig.pg.keys import ForeignKey
     from taaxdog_datamig.pg.rows import Shape
-
-T = TypeVar("T")
 
 
 @attrs.define
@@ -40,7 +38,8 @@ class Removal:
         connection: where the chunk's transaction is open.
         closure: of the table whose rows go.
         data_key: keys the digests of columns that become NULL.
-        budget: rows that may be touched besides the roots; None for any number.
+        budget: rows that may be deleted or changed before the rest is left for another chunk; the last
+            statement may go beyond it. None for any number.
         loose: see `Target.loose`.
     """
 
@@ -77,56 +76,55 @@ class Removal:
     async def _remove(self, node: Node, shape: Shape, keys: Sequence[Key]) -> bool:
         going = self._going.setdefault(node.table.relation.oid, set())
         keys = [key for key in keys if key not in going]
-        if not keys:
-            return True
         going.update(keys)
         complete = True
-        for reference in node.references:
+        for reference in node.references if keys else ():
+            if self._spent:
+                complete = False
+                break
             follow = self._cut if reference.on_delete == "null" else self._follow
             complete &= await follow(reference, shape, keys)
-        if complete:
+        if complete and keys:
             rows = await self.connection.fetch(shape.delete_sql(), *transposed(keys, len(shape.key)))
             if rows:
                 lines = "\n".join(row["line"] for row in rows).encode() + b"\n"
                 loose = self.loose if node.table.relation.oid == self.closure.root else ()
                 self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines, loose=loose))
-        else:
-            going.difference_update(keys)
+            self._spend(len(rows))
+        going.difference_update(keys)
         return complete
 
     async def _follow(self, reference: ForeignKey, shape: Shape, keys: Sequence[Key]) -> bool:
         """Delete the rows that refer to these."""
         node = self.closure.nodes[reference.child]
-        found = await self._children(reference, shape, keys, node.shape, ())
-        children: list[Key] = [tuple(row)[: len(node.shape.key)] for row in found]
-        taken, complete = self._within_budget(children)
-        return await self._remove(node, node.shape, taken) and complete
+        found, complete = await self._children(reference, shape, keys, node.shape, ())
+        return await self._remove(node, node.shape, [key for key, _ in found]) and complete
 
     async def _cut(self, reference: ForeignKey, shape: Shape, keys: Sequence[Key]) -> bool:
         """Take the reference away from the rows that refer to these."""
         table = self.closure.cut[reference.child]
         columns = {name: table.relation.columns[name] for name in reference.child_columns}
         cut = shape_of(table, columns)
-        width = len(cut.key)
-        found = await self._children(reference, shape, keys, cut, reference.child_columns)
+        found, complete = await self._children(reference, shape, keys, cut, reference.child_columns)
         nothing = (None,) * len(columns)
-        items = [Item(tuple(row)[:width], tuple(row)[width:], nothing) for row in found]
         # Rows that go themselves need not be changed first.
         going = self._going.get(reference.child, set())
-        taken, complete = self._within_budget([item for item in items if item.key not in going])
-        applied = await apply(self.connection, cut, taken, Mode())
+        items = [Item(key, texts, nothing) for key, texts in found if key not in going]
+        applied = await apply(self.connection, cut, items, Mode())
         if applied.stored:
-            changed = [(taken[i], stored) for i, stored in applied.stored.items()]
+            changed = [(items[i], stored) for i, stored in applied.stored.items()]
             self.effects.append(Updated.of(cut, changed, self.data_key))
+        self._spend(len(applied.stored))
         return complete
 
-    def _within_budget(self, rows: list[T]) -> tuple[list[T], bool]:
-        """As many of the rows as may still be touched, and whether that is all of them."""
-        if self.budget is None:
-            return rows, True
-        taken = rows[: self.budget]
-        self.budget -= len(taken)
-        return taken, len(taken) == len(rows)
+    @property
+    def _spent(self) -> bool:
+        return self.budget is not None and self.budget <= 0
+
+    def _spend(self, rows: int) -> None:
+        """Only what was done counts: rows that wait for their children are looked at again."""
+        if self.budget is not None:
+            self.budget -= rows
 
     async def _children(
         self,
@@ -135,16 +133,23 @@ class Removal:
         keys: Sequence[Key],
         child: Shape,
         columns: Sequence[str],
-    ) -> list[asyncpg.Record]:
-        """Lock the rows that refer to these, up to the budget and one more: their key and some columns."""
+    ) -> tuple[list[tuple[Key, Texts]], bool]:
+        """Lock the rows that refer to these, as many as the budget allows.
+
+        Returns:
+            Their keys with some columns' text, and whether that is all of them.
+        """
         selected = ", ".join(f"t.{ident(name)}::text" for name in (*(f.column for f in child.key), *columns))
         limit = "" if self.budget is None else f" LIMIT {self.budget + 1}"
         async with _scanning(self.connection, reference):
-            return await self.connection.fetch(
+            rows = await self.connection.fetch(
                 f"SELECT {selected} FROM {named(shape, reference.parent_columns)}"
                 f" JOIN {reference.child_name} AS t ON {reference.child_is('t', 'p')}{limit} FOR UPDATE OF t",
                 *transposed(keys, len(shape.key)),
             )
+        width = len(child.key)
+        found: list[tuple[Key, Texts]] = [(tuple(row)[:width], tuple(row)[width:]) for row in rows]
+        return found[: self.budget], self.budget is None or len(found) <= self.budget
 
 
 @contextlib.asynccontextmanager

@@ -50,7 +50,7 @@ async def fence(job: Job, left: Sequence[tuple[int, Window]], rows: int) -> int 
     """
     if rows > FENCED_ROWS:
         return None
-    if any(job.targets[target].slow for target, _ in left):
+    if any(job.targets[target].slow or job.targets[target].merge for target, _ in left):
         return None
     heaps = dict.fromkeys((target, window.relation) for target, window in left)
     skipped = [await _fence_heap(job, target, relation) for target, relation in heaps]

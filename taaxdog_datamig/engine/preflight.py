@@ -75,8 +75,9 @@ def check_relation(target: Target) -> None:
 
 
 def _check_privileges(relation: Relation, target: Target) -> None:
-    for node in target.closure.nodes.values() if target.closure else ():
-        other = node.table.relation
+    reached = [node.table for node in target.closure.nodes.values()] if target.closure else []
+    reached += [kin.table for kin in target.merge.kin.values()] if target.merge else []
+    for other in (table.relation for table in reached):
         if not (other.may_select and other.may_update and other.may_delete):
             raise PreflightFailed(
                 f"the role may not read, update and delete rows of {other.label}",

@@ -125,6 +125,10 @@ class ChunkWriter:
             items, refusals = await read(connection)
             return await self._update(connection, relation, items, refusals, mode)
 
+        await self.commit_at_once(relation, work)
+
+    async def commit_at_once(self, relation: str, work: Work) -> None:
+        """Commit one chunk, or raise what the server says."""
         self._committed(await self._transaction(uuid.uuid4(), relation, work, Mode()))
 
     def _committed(self, result: Committed) -> None:

@@ -128,7 +128,7 @@ async def closure_of(
             nodes[oid] = Node(table=found, shape=whole(found), references=followed)
         for key in followed:
             if not _cut(key) and all(key.child != step.child for step in path):
-                await visit(await _fitted(connection, context, key), (*path, key))
+                await visit(await fitted(connection, context, key), (*path, key))
 
     await visit(table, ())
     return Closure(root=table.relation.oid, nodes=nodes, held=tuple(ways))
@@ -173,7 +173,7 @@ async def holds_on(
     return [hold_condition(hold, found, "t") for hold, found in mine]
 
 
-async def _fitted(
+async def fitted(
     connection: PoolConnectionProxy[Any], context: MigrationContext, key: ForeignKey
 ) -> FittedTable:
     """The table that a reference belongs to, also where the profile does not know it."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from taaxdog_datamig.migration.closure import Closure
+    from taaxdog_datamig.migration.family import Merge
     from taaxdog_datamig.migration.outcomes import Outcome, Row
     from taaxdog_datamig.pg.catalog import Column
     from taaxdog_datamig.profile import FittedTable
@@ -62,6 +63,8 @@ class Target:
     ddl: tuple[Ddl, ...] = ()
     #: What deleting its rows takes along.
     closure: Closure | None = None
+    #: How its rows are merged.
+    merge: Merge | None = None
     #: Whether a unique index on a column would lose its meaning.
     breaks_unique: bool = False
     warnings: tuple[str, ...] = ()
@@ -105,4 +108,5 @@ def shape_of(
             )
             for name, column in columns.items()
         ),
+        partitioned=table.relation.kind == "p",
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from taaxdog_datamig.migrations.cleanup_audit_logs import CleanupAuditLogs
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+from taaxdog_datamig.migrations.merge_duplicates import MergeDuplicates
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
-BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData, CleanupAuditLogs)
+BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData, MergeDuplicates, CleanupAuditLogs)

@@ -85,6 +85,46 @@ def _as_type(expression: str, has: str, wanted: str) -> str:
     return f"{expression}::{wanted}"
 
 
+@attrs.frozen(kw_only=True)
+class UniqueIndex:
+    """What may not be there twice."""
+
+    name: str
+    #: SQL over the table's columns, which stand there without an alias.
+    terms: tuple[str, ...]
+    #: Every column that the index depends on.
+    columns: tuple[str, ...]
+    #: SQL; only rows for which it is true are in the index. None: all.
+    predicate: str | None
+    #: Whether two NULLs count as the same.
+    nulls_equal: bool
+
+    @property
+    def condition(self) -> str:
+        """SQL: the row takes part in what is unique."""
+        given = [] if self.nulls_equal else [f"({term}) IS NOT NULL" for term in self.terms]
+        return " AND ".join([f"({self.predicate})"] * (self.predicate is not None) + given) or "true"
+
+
+async def uniques_of(connection: PoolConnectionProxy[Any], oid: int) -> list[UniqueIndex]:
+    """The unique indexes of a table, those of constraints included."""
+    return [
+        UniqueIndex(
+            name=row["name"],
+            terms=tuple(row["terms"]),
+            columns=tuple(row["columns"] or ()),
+            predicate=row["predicate"],
+            nulls_equal=row["nulls_equal"],
+        )
+        for row in await connection.fetch(_SQL["uniques"], oid)
+    ]
+
+
+async def loose_columns(connection: PoolConnectionProxy[Any], oid: int) -> set[str]:
+    """The table's columns in which texts may be equal and yet spelled differently."""
+    return {row["name"] for row in await connection.fetch(_SQL["loose"], oid)}
+
+
 async def keys_to(connection: PoolConnectionProxy[Any], oid: int) -> list[ForeignKey]:
     """The foreign keys that refer to a table."""
     return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], None, oid)]

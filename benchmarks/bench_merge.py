@@ -63,8 +63,12 @@ async def main(pairs: int, workers: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1 << 20 if sys.platform == "darwin" else 1 << 10
     )
-    print(f"{report.changed_rows:,} users merged in {seconds:.1f} s: {report.changed_rows / seconds:,.0f} a second")
-    print(f"{report.chunks} chunks, {sum(report.deleted_rows.values()):,} rows archived, {report.wal_bytes / 1e6:,.0f} MB of WAL")
+    print(
+        f"{report.changed_rows:,} users merged in {seconds:.1f} s: {report.changed_rows / seconds:,.0f} a second"
+    )
+    print(
+        f"{report.chunks} chunks, {sum(report.deleted_rows.values()):,} rows archived, {report.wal_bytes / 1e6:,.0f} MB of WAL"
+    )
     print(f"un-merged in {undone:.1f} s ({back.restored_rows:,} users), every checksum as before: {same}")
     print(f"our peak memory {peak:.0f} MB")
 

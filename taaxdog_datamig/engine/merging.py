@@ -53,9 +53,16 @@ def merge_windows(target: Target, pending: int, workers: int) -> list[Window]:
 
 async def count_duplicates(connection: PoolConnectionProxy[Any], merge: Merge) -> int:
     """How many rows are to be merged into others."""
-    return int(
-        await connection.fetchval(f"SELECT count(*) FROM ({merge.candidates()}) AS d WHERE d.place > 1")
-    )
+    query = f"SELECT count(*) FROM ({merge.candidates()}) AS d WHERE d.place > 1"
+    (row,) = await whole(connection, query)
+    return int(row[0])
+
+
+async def whole(connection: PoolConnectionProxy[Any], query: str, *arguments: Any) -> list[asyncpg.Record]:
+    """What a query over groups answers. Its planner cannot know how many there are, and must not loop."""
+    async with transaction(connection):
+        await connection.execute("SET LOCAL enable_nestloop = off")
+        return await connection.fetch(query, *arguments)
 
 
 async def merge_window(job: Job, sweep: int, claim: Claim) -> None:
@@ -116,7 +123,8 @@ async def read_groups(
             f"NOT EXISTS (SELECT FROM {job.ledger.schema}.quarantine AS q WHERE q.run_id = $1"
             f" AND q.relation = $2 AND q.key = ARRAY[{texts}])"
         )
-    rows = await connection.fetch(
+    rows = await whole(
+        connection,
         f"SELECT {texts}, d.place AS place, {free} AS free"
         f" FROM ({merge.candidates(share)}) AS d ORDER BY d.same, d.place",
         *extra,

@@ -20,6 +20,7 @@ from taaxdog_datamig.pg.rows import transposed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.ledger import Key
@@ -179,10 +180,13 @@ class Repointing:
             if depth == _DEEPEST:
                 raise Unmergeable(groups, "too-deep", f"rows of {child.shape.table} give way in a circle")
             await self._lock(child, lost)
-            if await self._conflicts(ends, uniques) != lost:
+            # Read again what is locked now: the application may have changed it in between.
+            if set(await self._conflicts(ends.of(groups), uniques)) != set(lost):
                 continue
             await self._follow(child, lost, depth + 1)
             await self.delete(child, lost)
+            if not self.merge.circular(child.table.relation.oid):
+                return
         if uniques:
             everyone = {pair.group for pair in ends.pairs}
             reason = f"rows of {child.shape.table} change while they are looked at"
@@ -284,7 +288,17 @@ class _Ends:
     reference: ForeignKey
     child: Kin
     pairs: Sequence[Pair]
-    values: Sequence[tuple[list[str | None], list[str | None]]]
+    values: Sequence[tuple[list[str | None], ...]]
+
+    def of(self, groups: Iterable[int]) -> _Ends:
+        """The same for the pairs of some groups."""
+        wanted = set(groups)
+        places = [i for i, pair in enumerate(self.pairs) if pair.group in wanted]
+        return attrs.evolve(
+            self,
+            pairs=[self.pairs[i] for i in places],
+            values=[tuple([side[i] for i in places] for side in sides) for sides in self.values],
+        )
 
     @property
     def shape(self) -> Shape:
@@ -363,7 +377,9 @@ class _Ends:
         order = ", ".join([*self.child.rule, 't."d ord"', 't."d key"'])
         found = [
             'SELECT array_agg("d rank" ORDER BY "d rank") AS ranks,'
-            ' array_agg("d key" ORDER BY "d rank") AS keys, array_agg("d g" ORDER BY "d rank") AS groups, array_agg("d held" ORDER BY "d rank") AS held'
+            ' array_agg("d key" ORDER BY "d rank") AS keys,'
+            ' array_agg("d g" ORDER BY "d rank") AS groups,'
+            ' array_agg("d held" ORDER BY "d rank") AS held'
             f" FROM ranked AS t WHERE {unique.condition}"
             f" GROUP BY {', '.join(f'({term})' for term in unique.terms)}"
             ' HAVING count(*) > 1 AND bool_or("d ord" > 0)'

@@ -12,7 +12,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
-from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows
+from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows, whole
 from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
@@ -234,7 +234,8 @@ async def _still_to_merge(connection: PoolConnectionProxy[Any], job: Job, target
     relation = target.table.relation.quoted
     free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
     query = f"SELECT count(*) FROM {target.shape.source} AS t WHERE ({target.pending}) AND {free}"
-    return int(await connection.fetchval(query, job.run_id, relation))
+    (row,) = await whole(connection, query, job.run_id, relation)
+    return int(row[0])
 
 
 async def _need_nothing(job: Job, left: list[tuple[int, Window]], rows: int) -> bool:

@@ -108,6 +108,19 @@ class Merge:
         """The table itself."""
         return self.kin[self.root]
 
+    def circular(self, oid: int) -> bool:
+        """Whether following what refers to a table leads back to it."""
+        seen: set[int] = set()
+        due = [oid]
+        while due:
+            for reference in self.kin[due.pop()].references:
+                if reference.child == oid:
+                    return True
+                if reference.child not in seen:
+                    seen.add(reference.child)
+                    due.append(reference.child)
+        return False
+
     @property
     def rules(self) -> dict[str, list[str]]:
         """Who has to give way, by table."""

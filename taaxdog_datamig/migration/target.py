@@ -48,6 +48,8 @@ class Target:
     transform: Callable[[Row], Outcome] = _nothing
     #: Whether `transform` takes milliseconds a row and releases the GIL: it is called on threads then.
     slow: bool = False
+    #: Whether `transform` leaves some pending rows: a plan has it decide, and tells changed from left.
+    selective: bool = False
     #: SQL; rows to be looked at once although they are not pending.
     inspect: str | None = None
     #: Read-only values that `transform` sees besides the columns: name to SQL expression over the row `t`.
@@ -65,6 +67,8 @@ class Target:
     closure: Closure | None = None
     #: How its rows are merged.
     merge: Merge | None = None
+    #: Foreign keys that its rows break, by name: a rollback brings the rows back as broken as they were.
+    loose: tuple[str, ...] = ()
     #: Whether a unique index on a column would lose its meaning.
     breaks_unique: bool = False
     warnings: tuple[str, ...] = ()
@@ -109,4 +113,17 @@ def shape_of(
             for name, column in columns.items()
         ),
         partitioned=table.relation.kind == "p",
+    )
+
+
+def widening(table: FittedTable, columns: Mapping[str, Column], kind: str) -> tuple[Ddl, ...]:
+    """The statement that gives columns a wider type, and the way back; none for no columns."""
+    if not columns:
+        return ()
+    alter = f"ALTER TABLE {table.relation.quoted} "
+    return (
+        Ddl(
+            do=alter + ", ".join(f"ALTER COLUMN {c.quoted} TYPE {kind}" for c in columns.values()),
+            undo=alter + ", ".join(f"ALTER COLUMN {c.quoted} TYPE {c.type}" for c in columns.values()),
+        ),
     )

@@ -62,7 +62,7 @@ class Kin:
     loose: frozenset[str]
     #: Triggers that an update fires; one may keep a row from being re-pointed.
     triggers: tuple[str, ...]
-    #: What refers to it, composite keys first. Empty where its rows never have to give way.
+    #: What refers to it: records on hold first, then composite keys. Empty where its rows never give way.
     references: tuple[ForeignKey, ...] = ()
 
     def uniques_on(self, columns: Iterable[str]) -> list[UniqueIndex]:
@@ -206,13 +206,16 @@ async def kinship(
         oid = kin.table.relation.oid
         followed.add(oid)
         keys = await references_to(connection, context.profile, kin.table.relation)
-        keys.sort(key=lambda key: -len(key.child_columns))
         _check(keys, kin.table)
-        found[oid] = attrs.evolve(kin, references=tuple(keys))
+        found[oid] = kin
         for key in keys:
             if key.child not in found:
                 child = await fitted(connection, context, key)
                 found[key.child] = await _kin(connection, context, child, rules)
+        # What is on hold may keep a group from being merged: better known before the others are touched.
+        keys.sort(key=lambda key: (not found[key.child].holds, -len(key.child_columns)))
+        found[oid] = attrs.evolve(kin, references=tuple(keys))
+        for key in keys:
             if key.child not in followed and found[key.child].uniques_on(key.child_columns):
                 await visit(found[key.child])
 

@@ -18,8 +18,10 @@ from taaxdog_datamig.engine.filling import Member, fill_items, filled
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated
 from taaxdog_datamig.engine.repointing import Pair, Repointing, Unmergeable, lock_sql
 from taaxdog_datamig.engine.writer import ChunkWriter, Written
+from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.ledger import Refusal
 from taaxdog_datamig.migration.target import shape_of
+from taaxdog_datamig.pg.keys import known_to
 from taaxdog_datamig.pg.retry import Fault, classify, describe, sqlstate
 from taaxdog_datamig.pg.rows import transposed
 from taaxdog_datamig.pg.transactions import transaction
@@ -170,6 +172,7 @@ class MergeChunk:
 
     async def merge(self, groups: Sequence[Group], mode: Mode) -> Written:
         """Lock the groups, look whether they still are what was read, and merge them."""
+        await self._know_what_refers()
         there = await self._lock(groups, mode)
         members = await self._look(there)
         self._later += [group for group in groups if group not in members]
@@ -189,6 +192,24 @@ class MergeChunk:
                 for effect in effects
             ),
         )
+
+    async def _know_what_refers(self) -> None:
+        """Keep foreign keys from being added until the chunk ends, and see that none was.
+
+        One that we do not know could take rows along with a duplicate, unseen.
+
+        Raises:
+            RunPaused: one was added.
+        """
+        losing = self.plan.losing
+        if not losing:
+            return
+        await self.connection.execute(f"LOCK TABLE {', '.join(losing.values())} IN ROW EXCLUSIVE MODE")
+        if await known_to(self.connection, losing) != self.plan.known:
+            raise RunPaused(
+                f"foreign keys to {', '.join(losing.values())} were added or dropped since the run began",
+                f"`datamig resume {self.job.run_id}` goes on, and follows those that there are",
+            )
 
     async def _lock(self, groups: Sequence[Group], mode: Mode) -> list[Group]:
         """Lock every row; returns the groups that are there whole, and free."""

@@ -84,6 +84,8 @@ class Merge:
 
     root: int
     kin: Mapping[int, Kin]
+    #: What `known_to` said of the tables whose rows may go.
+    known: tuple[int, int]
     #: What duplicates have in common; text. Only rows that fulfil `live` take part.
     same: str
     live: str
@@ -120,6 +122,11 @@ class Merge:
                     seen.add(reference.child)
                     due.append(reference.child)
         return False
+
+    @property
+    def losing(self) -> dict[int, str]:
+        """The tables whose rows may go while others refer to them, by oid, quoted."""
+        return {oid: kin.table.relation.quoted for oid, kin in self.kin.items() if kin.references}
 
     @property
     def rules(self) -> dict[str, list[str]]:

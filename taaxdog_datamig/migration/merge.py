@@ -9,6 +9,7 @@ from taaxdog_datamig.errors import PreflightFailed, UsageError
 from taaxdog_datamig.migration.base import Argument, DeclaredMigration, NotApplicable
 from taaxdog_datamig.migration.family import Merge, Sealing, bound, closures, kinship
 from taaxdog_datamig.migration.target import Target, shape_of
+from taaxdog_datamig.pg.keys import known_to
 from taaxdog_datamig.profile import column_of
 from taaxdog_datamig.settings import merge_rules
 
@@ -116,6 +117,7 @@ class MergeMigration(DeclaredMigration):
         return Merge(
             root=table.relation.oid,
             kin=kin,
+            known=await known_to(connection, [oid for oid, relative in kin.items() if relative.references]),
             same=same,
             live=bound(table, self.live) or "true",
             order=(*(term for term in order if term is not None), *key),

@@ -12,6 +12,8 @@ from taaxdog_datamig.pg.sql import queries
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asyncpg.pool import PoolConnectionProxy
 
 _SQL = queries(__package__, "keys.sql")
@@ -118,6 +120,13 @@ async def uniques_of(connection: PoolConnectionProxy[Any], oid: int) -> list[Uni
         )
         for row in await connection.fetch(_SQL["uniques"], oid)
     ]
+
+
+async def known_to(connection: PoolConnectionProxy[Any], oids: Iterable[int]) -> tuple[int, int]:
+    """Something that differs once a foreign key to one of these tables was added."""
+    row = await connection.fetchrow(_SQL["known_to"], list(oids))
+    assert row is not None
+    return row["number"], row["latest"]
 
 
 async def loose_columns(connection: PoolConnectionProxy[Any], oid: int) -> set[str]:

@@ -52,3 +52,8 @@ ORDER BY i.indexrelid
 -- Columns of table $1 whose equal values may be spelled differently.
 SELECT a.attname::text AS name FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT c.collisdeterministic
+
+-- name: known_to
+-- How many foreign keys refer to the tables $1, and the latest of them: differs when one was added.
+SELECT count(*) AS number, coalesce(max(oid::bigint), 0) AS latest FROM pg_constraint
+WHERE contype = 'f' AND confrelid = ANY ($1::oid[])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import pytest
@@ -14,7 +15,8 @@ from cycle import cycle
 from taaxdog_datamig import RunOptions
 from taaxdog_datamig.crypto import Keyring, MasterKey
 from taaxdog_datamig.crypto.keyring import derive_kid
-from taaxdog_datamig.errors import PreflightFailed, SettingsError, UsageError
+from taaxdog_datamig.errors import PreflightFailed, RunPaused, SettingsError, UsageError
+from taaxdog_datamig.events import TableStarted
 from taaxdog_datamig.testing import assert_crash_safe
 from tests.sample import KEY, LEGACY_KEY, allowing, engine, open_token, rows, script, seal_legacy, state
 
@@ -570,6 +572,34 @@ async def test_a_missing_index_is_named_and_a_reference_without_a_key_refused(da
     async with engine(database) as runner:
         with pytest.raises(PreflightFailed, match="bare"):
             await runner.plan(NAME)
+
+
+async def test_a_foreign_key_that_is_added_meanwhile_pauses_the_run(database, keyed):
+    """It would take rows along with a duplicate that nobody has looked at; resumed, they are re-pointed."""
+    await script(
+        database,
+        PEOPLE
+        + people("x@a.au", "X@a.au", "y@a.au", "Y@a.au")
+        + "CREATE TABLE late (id int PRIMARY KEY, owner text); INSERT INTO late VALUES (1, 'b'), (2, 'd')",
+    )
+    late = "ALTER TABLE late ADD FOREIGN KEY (owner) REFERENCES users ON DELETE CASCADE"
+    before = []
+
+    def add(event):
+        if isinstance(event, TableStarted) and not before:
+            before.append(event)
+            with ThreadPoolExecutor() as pool:
+                pool.submit(asyncio.run, script(database, late)).result()
+
+    async with engine(database) as runner:
+        runner.events.subscribe(add)
+        with pytest.raises(RunPaused, match="foreign keys"):
+            await runner.run(NAME)
+        assert (await rows(database, "SELECT count(*) FROM users"))[0][0] == 4
+        report = await runner.run(NAME)
+        assert (report.changed_rows, report.resumed) == (2, True)
+    found = await rows(database, "SELECT * FROM late ORDER BY 1")
+    assert [tuple(row) for row in found] == [(1, "a"), (2, "c")]
 
 
 async def test_older_installations_mark_duplicates_as_deleted(older):

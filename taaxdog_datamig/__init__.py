@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.migration import (
         Changes,
         ColumnMigration,
+        Connection,
         DeclaredMigration,
         Leave,
         MaintenanceMigration,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Migration,
         Purge,
         PurgeMigration,
+        Record,
         Registry,
         Reject,
         Row,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Changes": "migration",
     "ColumnMigration": "migration",
+    "Connection": "migration",
     "Database": "pg.database",
     "DatamigError": "errors",
     "DeclaredMigration": "migration",
@@ -68,6 +71,7 @@ _HOMES = {
     "Purge": "migration",
     "PurgeMigration": "migration",
     "QuarantineRecord": "engine.reports",
+    "Record": "migration",
     "Registry": "migration",
     "Reject": "migration",
     "RollbackReport": "engine.reports",
@@ -87,6 +91,7 @@ _HOMES = {
 __all__ = [
     "Changes",
     "ColumnMigration",
+    "Connection",
     "Database",
     "DatamigError",
     "DeclaredMigration",
@@ -102,6 +107,7 @@ __all__ = [
     "Purge",
     "PurgeMigration",
     "QuarantineRecord",
+    "Record",
     "Registry",
     "Reject",
     "RollbackReport",

@@ -62,6 +62,26 @@ def _parsed(parse: Callable[[Mapping[str, Any]], object]) -> Callable[[object, A
     return check
 
 
+def merge_rules(given: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    """The rules of `[merge.rules]`, by table: SQL to order rows by that cannot both stay, best first.
+
+    Raises:
+        SettingsError: an unknown key, or a rule that is no list of texts.
+    """
+    if unknown := sorted(given.keys() - {"rules"}):
+        raise SettingsError(f"merge: unknown key {unknown[0]!r}", "Known are: rules")
+    rules = given.get("rules", {})
+    if not isinstance(rules, Mapping):
+        raise SettingsError("merge.rules is not a table", 'Write [merge.rules] and goals = ["created_at"]')
+    for table, terms in rules.items():
+        if not isinstance(terms, list | tuple) or not all(isinstance(t, str) and t for t in terms):
+            raise SettingsError(
+                f"merge.rules.{table} is not a list of SQL expressions",
+                """Write it as ["(status = 'active') DESC", "updated_at DESC"]""",
+            )
+    return {table: tuple(terms) for table, terms in rules.items()}
+
+
 def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(name, str) and name for name in value):
         raise SettingsError(f"{attribute.name} is not a list of names", 'Write it as ["myapp.migrations"]')
@@ -102,6 +122,8 @@ class Settings:
     retention: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(retention))
     #: What cleanups never take: see `retention.HOLDS`.
     holds: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(holds))
+    #: Which of several rows stays where a merge may keep only one: see `merge_rules`.
+    merge: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(merge_rules))
     #: Importable modules with custom migrations.
     migrations: tuple[str, ...] = attrs.field(default=(), validator=_names)
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.

@@ -77,7 +77,9 @@ def check_relation(target: Target) -> None:
 def _check_privileges(relation: Relation, target: Target) -> None:
     closure = target.closure
     deleted = [node.table.relation for node in closure.nodes.values()] if closure else []
-    for other in (*deleted, *(table.relation for table in closure.cut.values())) if closure else ():
+    deleted += [kin.table.relation for kin in target.merge.kin.values()] if target.merge else []
+    cut = [table.relation for table in closure.cut.values()] if closure else []
+    for other in (*deleted, *cut):
         if not (other.may_select and other.may_update and (other.may_delete or other not in deleted)):
             raise PreflightFailed(
                 f"the role may not read, update and delete rows of {other.label}",

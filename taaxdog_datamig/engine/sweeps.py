@@ -12,6 +12,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
+from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows, whole
 from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.ledger import Claim
+    from taaxdog_datamig.migration import Target
 
 #: Closing sweeps of one process before we say that the application writes faster than we can end. Each
 #: sweep finds only what was written, or was locked, while the one before it ran.
@@ -117,6 +119,10 @@ async def _all_windows(
     for number, target in enumerate(job.targets):
         if inspected and target.inspect is None:
             continue
+        if target.merge is not None:
+            rows = await count_duplicates(connection, target.merge)
+            found += [(number, window) for window in merge_windows(target, rows, job.options.workers)]
+            continue
         for leaf in await leaves(connection, target.table.relation.oid):
             found += [(number, window) for window in windows(leaf.relation, leaf.pages)]
     return found
@@ -193,6 +199,9 @@ async def _pass(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
     if job.targets[claim.target].action == "delete":
         await purge_window(job, sweep, claim)
         return 0
+    if job.targets[claim.target].action == "merge":
+        await merge_window(job, sweep, claim)
+        return 0
     writer = ChunkWriter(job=job, target=claim.target, sweep=sweep)
     skipped = 0
     async for batch in batches(job, claim.target, claim.window, sweep, size):
@@ -219,6 +228,12 @@ async def still_pending(job: Job) -> tuple[list[tuple[int, Window]], int]:
         found: list[tuple[int, Window]] = []
         rows = 0
         for number, target in enumerate(job.targets):
+            if target.action == "merge":
+                count = await _still_to_merge(connection, job, target)
+                shares = merge_windows(target, count, job.options.workers) if count else []
+                found += [(number, window) for window in shares]
+                rows += count
+                continue
             for leaf in await leaves(connection, target.table.relation.oid):
                 free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
                 query = (
@@ -233,6 +248,14 @@ async def still_pending(job: Job) -> tuple[list[tuple[int, Window]], int]:
         return found, rows
 
     return await steadily(job, "looking for rows that are still pending", look)
+
+
+async def _still_to_merge(connection: PoolConnectionProxy[Any], job: Job, target: Target) -> int:
+    relation = target.table.relation.quoted
+    free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
+    query = f"SELECT count(*) FROM {target.shape.source} AS t WHERE ({target.pending}) AND {free}"
+    (row,) = await whole(connection, query, job.run_id, relation)
+    return int(row[0])
 
 
 async def _need_nothing(job: Job, left: list[tuple[int, Window]], rows: int) -> bool:

@@ -27,6 +27,7 @@ from taaxdog_datamig.migration.base import (
 from taaxdog_datamig.migration.column import ColumnMigration
 from taaxdog_datamig.migration.imperative import Connection, Migration, Record, Workspace
 from taaxdog_datamig.migration.maintenance import MaintenanceMigration, MaintenanceTask
+from taaxdog_datamig.migration.merge import MergeMigration
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
 from taaxdog_datamig.migration.purge import Purge, PurgeMigration, condition, purge_target, purge_where
 from taaxdog_datamig.migration.registry import Registry
@@ -43,6 +44,7 @@ __all__ = [
     "Leave",
     "MaintenanceMigration",
     "MaintenanceTask",
+    "MergeMigration",
     "Migration",
     "MigrationContext",
     "NotApplicable",

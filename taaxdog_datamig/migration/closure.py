@@ -131,9 +131,9 @@ async def closure_of(
             nodes[oid] = Node(table=found, shape=whole(found), references=followed)
         for key in followed:
             if _cut(key):
-                cut[key.child] = await _fitted(connection, context, key)
+                cut[key.child] = await fitted(connection, context, key)
             elif all(key.child != step.child for step in path):
-                await visit(await _fitted(connection, context, key), (*path, key))
+                await visit(await fitted(connection, context, key), (*path, key))
 
     await visit(table, ())
     return Closure(root=table.relation.oid, nodes=nodes, cut=cut, held=tuple(ways))
@@ -178,7 +178,7 @@ async def holds_on(
     return [hold_condition(hold, found, "t") for hold, found in mine]
 
 
-async def _fitted(
+async def fitted(
     connection: PoolConnectionProxy[Any], context: MigrationContext, key: ForeignKey
 ) -> FittedTable:
     """The table that a reference belongs to, also where the profile does not know it."""

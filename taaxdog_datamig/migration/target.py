@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from taaxdog_datamig.migration.closure import Closure
+    from taaxdog_datamig.migration.family import Merge
     from taaxdog_datamig.migration.outcomes import Outcome, Row
     from taaxdog_datamig.pg.catalog import Column
     from taaxdog_datamig.profile import FittedTable
@@ -64,6 +65,8 @@ class Target:
     ddl: tuple[Ddl, ...] = ()
     #: What deleting its rows takes along.
     closure: Closure | None = None
+    #: How its rows are merged.
+    merge: Merge | None = None
     #: Foreign keys that its rows break, by name: a rollback brings the rows back as broken as they were.
     loose: tuple[str, ...] = ()
     #: Whether a unique index on a column would lose its meaning.
@@ -109,6 +112,7 @@ def shape_of(
             )
             for name, column in columns.items()
         ),
+        partitioned=table.relation.kind == "p",
     )
 
 

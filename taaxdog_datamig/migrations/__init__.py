@@ -11,6 +11,7 @@ from taaxdog_datamig.migrations.cleanup_payments import CleanupPayments
 from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
 from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+from taaxdog_datamig.migrations.merge_duplicates import MergeDuplicates
 from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
 from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 
@@ -22,6 +23,7 @@ BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
     CleanupOrphaned,
     NormalizePhones,
+    MergeDuplicates,
     CleanupAuditLogs,
     CleanupOrphanedData,
     CleanupSessions,

@@ -12,6 +12,8 @@ from taaxdog_datamig.pg.sql import queries
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asyncpg.pool import PoolConnectionProxy
 
 _SQL = queries(__package__, "keys.sql")
@@ -83,6 +85,53 @@ def _as_type(expression: str, has: str, wanted: str) -> str:
     if wanted == "uuid" and has in _TEXTS:
         return f"CASE WHEN {expression} ~ {_UUID} THEN {expression}::uuid END"
     return f"{expression}::{wanted}"
+
+
+@attrs.frozen(kw_only=True)
+class UniqueIndex:
+    """What may not be there twice."""
+
+    name: str
+    #: SQL over the table's columns, which stand there without an alias.
+    terms: tuple[str, ...]
+    #: Every column that the index depends on.
+    columns: tuple[str, ...]
+    #: SQL; only rows for which it is true are in the index. None: all.
+    predicate: str | None
+    #: Whether two NULLs count as the same.
+    nulls_equal: bool
+
+    @property
+    def condition(self) -> str:
+        """SQL: the row takes part in what is unique."""
+        given = [] if self.nulls_equal else [f"({term}) IS NOT NULL" for term in self.terms]
+        return " AND ".join([f"({self.predicate})"] * (self.predicate is not None) + given) or "true"
+
+
+async def uniques_of(connection: PoolConnectionProxy[Any], oid: int) -> list[UniqueIndex]:
+    """The unique indexes of a table, those of constraints included."""
+    return [
+        UniqueIndex(
+            name=row["name"],
+            terms=tuple(row["terms"]),
+            columns=tuple(row["columns"] or ()),
+            predicate=row["predicate"],
+            nulls_equal=row["nulls_equal"],
+        )
+        for row in await connection.fetch(_SQL["uniques"], oid)
+    ]
+
+
+async def known_to(connection: PoolConnectionProxy[Any], oids: Iterable[int]) -> tuple[int, int]:
+    """Something that differs once a foreign key to one of these tables was added."""
+    row = await connection.fetchrow(_SQL["known_to"], list(oids))
+    assert row is not None
+    return row["number"], row["latest"]
+
+
+async def loose_columns(connection: PoolConnectionProxy[Any], oid: int) -> set[str]:
+    """The table's columns in which texts may be equal and yet spelled differently."""
+    return {row["name"] for row in await connection.fetch(_SQL["loose"], oid)}
 
 
 async def keys_to(connection: PoolConnectionProxy[Any], oid: int) -> list[ForeignKey]:

@@ -28,3 +28,32 @@ ORDER BY c.relname, k.conname
 -- Whether an index of table $1 begins with column $2.
 SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND a.attname = $2)
+
+-- name: uniques
+-- Unique indexes of table $1: their terms as SQL, the columns they depend on, and their predicate.
+SELECT c.relname::text AS name,
+       (SELECT array_agg(pg_get_indexdef(i.indexrelid, k, true) ORDER BY k)
+        FROM generate_series(1, i.indnkeyatts) AS k) AS terms,
+       (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
+        WHERE a.attrelid = i.indrelid AND a.attnum > 0
+          AND (a.attnum = ANY (i.indkey::int2[])
+               OR EXISTS (SELECT FROM pg_depend d
+                          WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                            AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
+                            AND d.refobjsubid = a.attnum))) AS columns,
+       pg_get_expr(i.indpred, i.indrelid) AS predicate,
+       -- The column came with version 15.
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_equal
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisready
+ORDER BY i.indexrelid
+
+-- name: loose
+-- Columns of table $1 whose equal values may be spelled differently.
+SELECT a.attname::text AS name FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
+WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT c.collisdeterministic
+
+-- name: known_to
+-- How many foreign keys refer to the tables $1, and the latest of them: differs when one was added.
+SELECT count(*) AS number, coalesce(max(oid::bigint), 0) AS latest FROM pg_constraint
+WHERE contype = 'f' AND confrelid = ANY ($1::oid[])

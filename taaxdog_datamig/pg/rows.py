@@ -39,6 +39,11 @@ class Field:
         """The physical name, ready for SQL."""
         return ident(self.column)
 
+    @property
+    def cast(self) -> str:
+        """SQL after a text to make it a value of the column; one that is too long is refused, never cut."""
+        return _cast(self)
+
 
 @attrs.frozen(kw_only=True)
 class Shape:
@@ -50,10 +55,13 @@ class Shape:
     relation: str
     key: tuple[Field, ...]
     columns: tuple[Field, ...]
+    #: Whether the relation is a partitioned table, whose rows are in its partitions.
+    partitioned: bool = False
 
     def at(self, relation: str) -> Shape:
         """The same for another heap."""
-        return attrs.evolve(self, relation=relation)
+        same = relation == self.relation
+        return attrs.evolve(self, relation=relation, partitioned=self.partitioned and same)
 
     def to_json(self) -> dict[str, Any]:
         """For the ledger."""
@@ -67,7 +75,13 @@ class Shape:
             relation=value["relation"],
             key=tuple(Field(**field) for field in value["key"]),
             columns=tuple(Field(**field) for field in value["columns"]),
+            partitioned=value.get("partitioned", False),
         )
+
+    @property
+    def source(self) -> str:
+        """SQL: the relation without tables that inherit from it, as FROM and UPDATE take it."""
+        return self.relation if self.partitioned else f"ONLY {self.relation}"
 
     def _selected(self) -> str:
         keys = [f"t.{ident(field.column)}::text AS k{i}" for i, field in enumerate(self.key)]
@@ -101,7 +115,7 @@ class Shape:
         return (
             f"SELECT s.ord, {self._selected()}"
             f" FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
-            f" JOIN ONLY {self.relation} AS t ON {self._matches('x')}"
+            f" JOIN {self.source} AS t ON {self._matches('x')}"
         )
 
     def update_sql(self) -> str:
@@ -124,7 +138,7 @@ class Shape:
         )
         stored = ", ".join(f"t.{ident(field.column)}::text" for field in self.columns)
         return (
-            f"UPDATE ONLY {self.relation} AS t SET {sets}"
+            f"UPDATE {self.source} AS t SET {sets}"
             f" FROM unnest({arrays}) WITH ORDINALITY AS s({', '.join(names)}, ord)"
             f" WHERE {self._matches('x')} AND {unchanged} RETURNING s.ord, {stored}"
         )
@@ -135,7 +149,7 @@ class Shape:
         arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
         return (
             f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
-            f" JOIN ONLY {self.relation} AS t ON {self._matches('x')}"
+            f" JOIN {self.source} AS t ON {self._matches('x')}"
             " FOR NO KEY UPDATE OF t SKIP LOCKED"
         )
 

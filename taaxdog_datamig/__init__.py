@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taaxdog_datamig import passwords
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.reports import (
         MigrationState,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         ColumnMigration,
         DeclaredMigration,
         Leave,
+        MaintenanceMigration,
+        MaintenanceTask,
         Migration,
         Purge,
         PurgeMigration,
@@ -44,8 +47,8 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.settings import Settings
 
-#: Where each name lives. Imported when first used: `import taaxdog_datamig` must cost next to nothing
-#: in a deploy script that only wants one of them.
+#: Where each name lives; a name that is its own home is a package. Imported when first used: `import
+#: taaxdog_datamig` must cost next to nothing in a deploy script that only wants one of them.
 _HOMES = {
     "Changes": "migration",
     "ColumnMigration": "migration",
@@ -55,6 +58,8 @@ _HOMES = {
     "EventBus": "events",
     "Keyring": "crypto",
     "Leave": "migration",
+    "MaintenanceMigration": "migration",
+    "MaintenanceTask": "migration",
     "Migration": "migration",
     "MigrationState": "engine.reports",
     "Plan": "engine.reports",
@@ -74,6 +79,7 @@ _HOMES = {
     "TablePlan": "engine.reports",
     "TableReport": "engine.reports",
     "Target": "migration",
+    "passwords": "passwords",
 }
 
 __all__ = [
@@ -85,6 +91,8 @@ __all__ = [
     "EventBus",
     "Keyring",
     "Leave",
+    "MaintenanceMigration",
+    "MaintenanceTask",
     "Migration",
     "MigrationState",
     "Plan",
@@ -104,13 +112,15 @@ __all__ = [
     "TablePlan",
     "TableReport",
     "Target",
+    "passwords",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value = home if _HOMES[name] == name else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.migration import DeclaredMigration, Target
+    from taaxdog_datamig.migration import BaseMigration, DeclaredMigration, Target
     from taaxdog_datamig.pg.catalog import Leaf
     from taaxdog_datamig.pg.database import Database
 
@@ -48,6 +48,8 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
         for target in targets:
             tables.append(await _plan_table(connection, target))
             said += target.warnings
+            if target.closure is not None and tables[-1].pending_rows:
+                said += target.closure.warnings()
             said += _warnings(tables[-1])
     rows = sum(table.pending_rows for table in tables)
     return Plan(
@@ -163,7 +165,7 @@ def _warnings(table: TablePlan) -> list[str]:
     return said
 
 
-def fingerprint(migration: DeclaredMigration, targets: Sequence[Target]) -> str:
+def fingerprint(migration: BaseMigration, targets: Sequence[Target]) -> str:
     """Changes whenever the migration's code, its predicates or what they apply to change."""
     try:
         code = inspect.getsource(inspect.getmodule(type(migration)) or type(migration))
@@ -200,10 +202,10 @@ def check_pinned(plan: Plan, pinned: Mapping[str, Any], *, begun: str | None = N
         )
     if begun:
         return
-    before = {table.get("table"): table.get("pending_rows", 0) for table in pinned.get("tables", ())}
-    for table in plan.tables:
-        was = before.get(table.table, 0)
-        if abs(table.pending_rows - was) > BAND[0] * was + BAND[1]:
-            raise PlanDrift(
-                f"{table.table} has {table.pending_rows:,} pending rows, the pinned plan {was:,}", todo
-            )
+    before: Counter[str] = Counter()
+    for table in pinned.get("tables", ()):
+        before[str(table.get("table"))] += table.get("pending_rows", 0)
+    for name, rows in plan.pending_by_table().items():
+        was = before[name]
+        if abs(rows - was) > BAND[0] * was + BAND[1]:
+            raise PlanDrift(f"{name} has {rows:,} pending rows, the pinned plan {was:,}", todo)

@@ -55,8 +55,8 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
     sweep = await _first_sweep(job)
     failpoints.hit("after-windows")
     closing, before, delays = 0, 0, Backoff().delays()
-    for target in job.targets:
-        job.events.emit(TableStarted(table=target.shape.table, rows=pending.get(target.shape.table, 0)))
+    for table in dict.fromkeys(target.shape.table for target in job.targets):
+        job.events.emit(TableStarted(table=table, rows=pending.get(table, 0)))
     while True:
         await _run_windows(job, sweep)
         failpoints.hit("after-sweep")

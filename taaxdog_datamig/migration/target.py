@@ -64,6 +64,8 @@ class Target:
     ddl: tuple[Ddl, ...] = ()
     #: What deleting its rows takes along.
     closure: Closure | None = None
+    #: Foreign keys that its rows break, by name: a rollback brings the rows back as broken as they were.
+    loose: tuple[str, ...] = ()
     #: Whether a unique index on a column would lose its meaning.
     breaks_unique: bool = False
     warnings: tuple[str, ...] = ()

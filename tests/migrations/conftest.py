@@ -6,10 +6,35 @@ from functools import partial
 
 import pytest
 
+from taaxdog_datamig import failpoints
 from taaxdog_datamig.demo import load_sample
 from tests.older import OLDEST, Installation, build_older, build_oldest, older_counts
 
 pytest.register_assert_rewrite("cycle", "application")
+
+
+#: Where a kill tells most: around the statements, the archive and the commits. The long form takes all.
+TELLING = (
+    "after-claim",
+    "after-update",
+    "after-part",
+    "before-commit",
+    "after-commit",
+    "after-archive",
+    "rollback-before-commit",
+    "rollback-after-commit",
+)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(TELLING, id="telling"),
+        pytest.param((*failpoints.NAMES, *failpoints.DELETING), id="all", marks=pytest.mark.slow),
+    ]
+)
+def points(request):
+    """Failpoints to be killed at."""
+    return request.param
 
 
 @pytest.fixture(autouse=True)

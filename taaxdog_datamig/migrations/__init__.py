@@ -13,6 +13,7 @@ from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
 from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
+from taaxdog_datamig.migrations.populate_metadata import PopulateMetadata
 from taaxdog_datamig.migrations.set_tax_residency import SetTaxResidency
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
     CleanupOrphaned,
     NormalizePhones,
+    PopulateMetadata,
     SetTaxResidency,
     CleanupAuditLogs,
     CleanupOrphanedData,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 COUNTED_BLOCKS = 500_000
 SAMPLED_BLOCKS = 50_000
 #: Rows about which a plan asks the transform of a selective target; these stand for all.
-ASKED_ROWS = 20_000
+ASKED_ROWS = 10_000
 #: Rows a second between which runs were measured on two cores and local disks.
 RATES = (8_000, 60_000)
 #: Bytes of WAL for a changed row, with its before-image: about 600 measured on `users`.

@@ -43,6 +43,8 @@ def run_page(report: RunReport) -> Page:
         blocks.append(_tasks_table(report.tasks))
     if report.quarantined_rows and report.run_id:
         blocks.append(Line(f"Refused rows: datamig quarantine list {report.run_id}", "warn"))
+    elif report.left_rows and report.run_id:
+        blocks.append(Line(f"Rows left on purpose: datamig quarantine list {report.run_id}"))
     if report.error:
         blocks.append(Line(report.error, "bad"))
     return [*blocks, *_warnings(report.warnings)]
@@ -58,6 +60,7 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
         pairs.append((verb, count(report.changed_rows)))
     for name, number in (
         ("rows skipped", report.skipped_rows),
+        ("rows left as they are", report.left_rows),
         ("rows quarantined", report.quarantined_rows),
         ("rows read again", report.conflicts),
     ):

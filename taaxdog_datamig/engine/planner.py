@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COUNTED_BLOCKS = 500_000
 SAMPLED_BLOCKS = 50_000
 #: Rows about which a plan asks the transform of a selective target; these stand for all.
-ASKED_ROWS = 20_000
+ASKED_ROWS = 10_000
 #: Rows a second between which runs were measured on two cores and local disks.
 RATES = (8_000, 60_000)
 #: The same for rows that are merged into others, with what refers to them.

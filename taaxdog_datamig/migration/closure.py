@@ -8,9 +8,8 @@ import attrs
 
 from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.migration.target import shape_of
-from taaxdog_datamig.pg.catalog import find_relation
 from taaxdog_datamig.pg.quoting import ident, literal
-from taaxdog_datamig.profile import FittedTable, TableSpec, column_of, references_to
+from taaxdog_datamig.profile import column_of, references_to
 from taaxdog_datamig.retention import holds
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.migration.base import MigrationContext
     from taaxdog_datamig.pg.keys import ForeignKey
     from taaxdog_datamig.pg.rows import Shape
+    from taaxdog_datamig.profile import FittedTable
     from taaxdog_datamig.retention import Hold
 
 #: The moment, as the application stores moments: UTC without a time zone.
@@ -181,13 +181,7 @@ async def holds_on(
 async def fitted(
     connection: PoolConnectionProxy[Any], context: MigrationContext, key: ForeignKey
 ) -> FittedTable:
-    """The table that a reference belongs to, also where the profile does not know it."""
-    for table in context.profile.tables.values():
-        if table.relation.oid == key.child:
-            return table
-    relation = await find_relation(connection, key.child_name)
-    assert relation is not None
-    return FittedTable(spec=TableSpec(name=relation.name, names=(relation.name,)), relation=relation)
+    return await context.profile.behind(connection, key.child, key.child_name)
 
 
 def whole(table: FittedTable) -> Shape:

@@ -14,6 +14,8 @@ from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 from taaxdog_datamig.migrations.merge_duplicates import MergeDuplicates
 from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
 from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
+from taaxdog_datamig.migrations.populate_metadata import PopulateMetadata
+from taaxdog_datamig.migrations.set_tax_residency import SetTaxResidency
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
@@ -23,7 +25,9 @@ BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
     CleanupOrphaned,
     NormalizePhones,
+    PopulateMetadata,
     MergeDuplicates,
+    SetTaxResidency,
     CleanupAuditLogs,
     CleanupOrphanedData,
     CleanupSessions,

@@ -8,13 +8,14 @@ import attrs
 
 from taaxdog_datamig.pg.catalog import Column, Relation, find_relation
 from taaxdog_datamig.pg.quoting import ident, qualified
+from taaxdog_datamig.profile.model import TableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.profile.model import Profile, TableSpec
+    from taaxdog_datamig.profile.model import Profile
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +82,21 @@ class FittedProfile:
             return None
         same = (table for table in self.tables.values() if table.relation.oid == found.relation.oid)
         return next(same, found)
+
+    async def behind(self, connection: PoolConnectionProxy[Any], oid: int, quoted: str) -> FittedTable:
+        """The table that a reference leads to, also where the profile does not know it.
+
+        Args:
+            connection: any.
+            oid: the table's.
+            quoted: its qualified name, ready for SQL.
+        """
+        for table in self.tables.values():
+            if table.relation.oid == oid:
+                return table
+        relation = await find_relation(connection, quoted)
+        assert relation is not None
+        return FittedTable(spec=TableSpec(name=relation.name, names=(relation.name,)), relation=relation)
 
 
 async def _find(

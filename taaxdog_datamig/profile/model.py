@@ -24,6 +24,8 @@ class ColumnSpec:
     sensitive: bool = False
     #: Whether its absence is normal.
     optional: bool = False
+    #: What populate-metadata fills it with where it is NULL, as text; None: nothing.
+    default: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -124,20 +126,19 @@ def _table(name: str, spec: Any) -> TableSpec:
         f"tables.{name}", spec, {"names": list, "aliases": list, "optional": bool, "columns": dict}
     )
     columns = {
-        column: ColumnSpec(
-            name=column,
-            **_names(
-                column,
-                _checked(
-                    f"tables.{name}.columns.{column}",
-                    over,
-                    {"names": list, "sensitive": bool, "optional": bool},
-                ),
-            ),
-        )
+        column: _column(f"tables.{name}.columns.{column}", column, over)
         for column, over in values.pop("columns", {}).items()
     }
     return TableSpec(name=name, columns=columns, **_names(name, values))
+
+
+def _column(where: str, name: str, spec: Any) -> ColumnSpec:
+    values = _checked(where, spec, {"names": list, "sensitive": bool, "optional": bool, "default": str})
+    if values.get("sensitive") and "default" in values:
+        raise SettingsError(
+            f"profile: {where} is sensitive and has a default", "What all rows get is no secret: leave it out"
+        )
+    return ColumnSpec(name=name, **_names(name, values))
 
 
 _ON_DELETE = ("cascade", "null", "restrict", "keep")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 import attrs
 
 from taaxdog_datamig import RunOptions
+from tests import sample
 from tests.sample import engine, has_ledger, state
 
 
@@ -50,3 +54,9 @@ async def cycle(dsn, name, *, rows, after, left=0, estimate=None, arguments=None
         assert (rolled.restored_rows, rolled.conflicts) == (rows, 0)
     assert await state(dsn) == before, "a rollback gives everything back"
     return real
+
+
+async def reasons(dsn):
+    """How often the audit trail counts each reason of `Changes.because`."""
+    found = await sample.rows(dsn, "SELECT entry FROM datamig.audit WHERE event = 'chunk'")
+    return sum((Counter(json.loads(row[0]).get("reasons", {})) for row in found), Counter())

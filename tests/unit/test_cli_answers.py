@@ -221,6 +221,13 @@ def test_a_run_is_summed_up_for_people() -> None:
         assert fact in text
 
 
+def test_rows_that_were_left_are_counted_and_can_be_asked_for() -> None:
+    text = plain(attrs.evolve(REPORT, left_rows=375, quarantined_rows=0, run_id="1f2c"))
+    assert "375" in text
+    assert "Rows left on purpose: datamig quarantine list 1f2c" in text
+    assert "left on purpose" not in plain(attrs.evolve(REPORT, left_rows=0))
+
+
 def test_a_dry_run_says_that_nothing_was_changed() -> None:
     text = plain(attrs.evolve(REPORT, run_id=None, dry_run=True))
     assert "dry run, nothing was changed" in text

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from taaxdog_datamig.identifiers import abn, acn, bsb, tfn
+from taaxdog_datamig.identifiers import abn, acn, bsb, postcode, tfn
 
 TFNS = ["123456782", "876543210", "648188480", "648188499", "648188519", "648188527", "648188535"]
 TFNS += ["37118629", "37118655", "38593503", "85655755"]
@@ -53,3 +53,32 @@ def test_a_bsb_is_six_digits_with_or_without_its_hyphen():
     assert bsb.normalise(" 062000 ") == bsb.normalise("062-000") == "062-000"
     for text in ("", "06-2000", "062--000", "0620000", "062 000", "\u0660" * 6, "062-000\n1"):
         assert not bsb.is_valid(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0200", "0299", "0800", "0999", "1000", "2618", "2619", "6797", "6800", "7999", " 9999 "]
+)
+def test_a_postcode_is_in_the_range_of_a_state(text):
+    assert postcode.normalise(text) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0199",
+        "0300",
+        "0799",
+        "6798",
+        "6799",
+        "0000",
+        "800",
+        "20000",
+        "2 000",
+        "SW1A",
+        "\u0662" * 4,
+        "2000\n1",
+    ],
+)
+def test_other_texts_are_no_postcode(text):
+    assert not postcode.is_valid(text)

@@ -73,10 +73,11 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
 
         await persistently(job, f"reading {window.relation}", read, skip=False)
         failpoints.hit("after-read")
-        if records and chosen.slow:
-            yield await anyio.to_thread.run_sync(judge, chosen, records, size)
-        elif records:
-            yield judge(chosen, records, size)
+        if records:
+            if chosen.slow:
+                yield await anyio.to_thread.run_sync(judge, chosen, records, size)
+            else:
+                yield judge(chosen, records, size)
             after = records[-1]["tid"]
         if len(records) < limit:
             return

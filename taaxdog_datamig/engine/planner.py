@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from taaxdog_datamig.engine.pace import pace
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.errors import PlanDrift
 from taaxdog_datamig.pg.catalog import hangers, leaves
@@ -46,6 +47,7 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
             if target.closure is not None and tables[-1].pending_rows:
                 said += target.closure.warnings()
             said += _warnings(tables[-1])
+        slow = await pace(connection, targets, [table.pending_rows for table in tables])
     rows = sum(table.pending_rows for table in tables)
     return Plan(
         migration=migration.name,
@@ -59,8 +61,8 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
             if target.action == "update"
         ),
         wal_bytes=rows * WAL_PER_ROW,
-        seconds=(rows / RATES[1], rows / RATES[0]),
-        seconds_from=f"{RATES[0]:,} to {RATES[1]:,} rows a second, as measured on two cores",
+        seconds=(rows / RATES[1] + slow.seconds, rows / RATES[0] + 2 * slow.seconds),
+        seconds_from=slow.told or f"{RATES[0]:,} to {RATES[1]:,} rows a second, as measured on two cores",
         warnings=tuple(said),
         fingerprint=fingerprint(migration, targets),
     )

@@ -19,7 +19,7 @@ from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
-from taaxdog_datamig.migration import Ddl
+from taaxdog_datamig.migration import Ddl, arguments_of
 from taaxdog_datamig.pg.rows import Shape
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
@@ -134,6 +134,7 @@ async def start(proposal: Proposal) -> Started:
             await ledger.audit.append(connection, "run-started", run_id, entry)
         else:
             run_id = record["id"]
+            _check_arguments(proposal, record)
             data_key, sealed = open_data_key(record, keyring)
             shapes, ddl = stored_targets(record)
             proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
@@ -281,6 +282,22 @@ def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
         data_key=kept,
     )
     return new, data_key
+
+
+def _check_arguments(proposal: Proposal, record: asyncpg.Record) -> None:
+    """Whether the unfinished run was told the same: half of its rows are done by now.
+
+    Raises:
+        PlanDrift: it was not.
+    """
+    migration = proposal.migration
+    told = arguments_of(type(migration), orjson.loads(record["options"]).get("arguments"))
+    if told != migration.context.arguments:
+        words = ", ".join(f"{name}={value or repr('')}" for name, value in told.items())
+        raise PlanDrift(
+            f"run {record['id']} of {migration.name} is unfinished, and began with {words}",
+            f"Finish it (`datamig resume {record['id']}`) or undo it (`datamig rollback {record['id']}`)",
+        )
 
 
 def _matched(targets: Sequence[Target], shapes: Sequence[Shape], run_id: uuid.UUID) -> list[Target]:

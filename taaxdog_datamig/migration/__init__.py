@@ -29,7 +29,7 @@ from taaxdog_datamig.migration.imperative import Migration
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
 from taaxdog_datamig.migration.purge import Purge, PurgeMigration, condition, purge_target, purge_where
 from taaxdog_datamig.migration.registry import Registry
-from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of
+from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of, widening
 
 __all__ = [
     "Argument",
@@ -56,4 +56,5 @@ __all__ = [
     "purge_target",
     "purge_where",
     "shape_of",
+    "widening",
 ]

@@ -106,3 +106,16 @@ def shape_of(
             for name, column in columns.items()
         ),
     )
+
+
+def widening(table: FittedTable, columns: Mapping[str, Column], kind: str) -> tuple[Ddl, ...]:
+    """The statement that gives columns a wider type, and the way back; none for no columns."""
+    if not columns:
+        return ()
+    alter = f"ALTER TABLE {table.relation.quoted} "
+    return (
+        Ddl(
+            do=alter + ", ".join(f"ALTER COLUMN {c.quoted} TYPE {kind}" for c in columns.values()),
+            undo=alter + ", ".join(f"ALTER COLUMN {c.quoted} TYPE {c.type}" for c in columns.values()),
+        ),
+    )

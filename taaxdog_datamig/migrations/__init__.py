@@ -11,12 +11,14 @@ from taaxdog_datamig.migrations.cleanup_payments import CleanupPayments
 from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
 from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+from taaxdog_datamig.migrations.migrate_passwords import MigratePasswords
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
 BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
+    MigratePasswords,
     CleanupOrphaned,
     CleanupAuditLogs,
     CleanupOrphanedData,

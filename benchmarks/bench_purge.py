@@ -51,6 +51,10 @@ async def ours(dsn: str, workers: int, folder: str) -> tuple[int, float]:
         return report.changed_rows, time.monotonic() - began
 
 
+def size_of(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*.jsonl.*"))
+
+
 async def main(rows: int, workers: int) -> None:
     with (
         EmbeddedServer(settings={"max_wal_size": "4GB"}) as server,
@@ -67,7 +71,7 @@ async def main(rows: int, workers: int) -> None:
         await connection.close()
         theirs = await rival(server.dsn_for("rival"))
         mine = await ours(server.dsn, workers, folder)
-        archived = sum(path.stat().st_size for path in Path(folder).rglob("*.jsonl.*"))
+        archived = size_of(folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1 << 20 if sys.platform == "darwin" else 1 << 10
     )

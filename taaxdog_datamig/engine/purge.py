@@ -132,13 +132,15 @@ class WindowPurge:
             quote=_QUOTE,
         )
         lines = b"".join(pieces)
-        rows_gone = lines.count(b"\n")
-        effect = Deleted(shape=self.shape, rows=rows_gone, lines=lines)
+        if not lines:
+            return Written()
+        effect = Deleted(shape=self.shape, rows=lines.count(b"\n"), lines=lines, loose=self.target.loose)
+        first, last = effect.ends()
         return Written(
-            effects=[effect] if rows_gone else (),
-            changed=rows_gone,
-            first_key=effect.named([0])[0] if rows_gone else None,
-            last_key=effect.named([rows_gone - 1])[0] if rows_gone else None,
+            effects=[effect],
+            changed=effect.rows,
+            first_key=first,
+            last_key=last,
             size=len(lines) // _TEXT_TO_WAL,
         )
 
@@ -198,7 +200,7 @@ class WindowPurge:
             return await self._one_by_one(connection, keys), True
         # A dry run takes back what it deletes: it would meet the same children again and again.
         budget = None if self.job.dry_run else max(self.job.size.rows, 1)
-        removal = Removal(connection, self.closure, self.job.data_key, budget)
+        removal = Removal(connection, self.closure, self.job.data_key, budget, self.target.loose)
         held = await removal.held(self.shape, keys)
         free = [key for key in keys if key not in held]
         complete = await removal.remove(self.shape, free)
@@ -218,7 +220,7 @@ class WindowPurge:
         """Delete row by row, each in a savepoint, so that those the server refuses stand alone."""
         effects, refusals, changed = [], [], 0
         for key in keys:
-            removal = Removal(connection, self.closure, self.job.data_key, None)
+            removal = Removal(connection, self.closure, self.job.data_key, None, self.target.loose)
             try:
                 async with transaction(connection):
                     held = await removal.held(self.shape, [key])

@@ -41,12 +41,14 @@ class Removal:
         closure: of the table whose rows go.
         data_key: keys the digests of columns that become NULL.
         budget: rows that may be touched besides the roots; None for any number.
+        loose: see `Target.loose`.
     """
 
     connection: PoolConnectionProxy[Any]
     closure: Closure
     data_key: bytes
     budget: int | None
+    loose: tuple[str, ...] = ()
     effects: list[Effect] = attrs.field(factory=list)
     _going: dict[int, set[Key]] = attrs.field(factory=dict)
 
@@ -86,7 +88,8 @@ class Removal:
             rows = await self.connection.fetch(shape.delete_sql(), *transposed(keys, len(shape.key)))
             if rows:
                 lines = "\n".join(row["line"] for row in rows).encode() + b"\n"
-                self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines))
+                loose = self.loose if node.table.relation.oid == self.closure.root else ()
+                self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines, loose=loose))
         else:
             going.difference_update(keys)
         return complete

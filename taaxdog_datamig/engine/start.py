@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.reports import Plan, RunOptions
     from taaxdog_datamig.events import EventBus
-    from taaxdog_datamig.migration import DeclaredMigration, Target
+    from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
 
 
@@ -41,7 +41,7 @@ class Proposal:
     """A run that passed its checks and may begin."""
 
     db: Database
-    migration: DeclaredMigration
+    migration: BaseMigration
     targets: Sequence[Target]
     plan: Plan
     options: RunOptions

@@ -202,11 +202,15 @@ class ChunkWriter:
         refused = [
             Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
         ]
+        # With the change itself: a row that is listed is not looked at again.
+        left = [item.left for item, _ in changed if item.left is not None]
         return Written(
-            effects=[Updated.of(shape, changed, job.data_key)] if changed else (),
+            effects=[Updated.of(shape, changed, job.data_key, job.targets[self.target].loose)]
+            if changed
+            else (),
             changed=len(changed),
             conflicts=len(items) - len(changed) - len(refused),
-            refusals=[*refusals, *refused],
+            refusals=[*refusals, *refused, *left],
             first_key=items[0].key if items else None,
             last_key=items[-1].key if items else None,
             size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
@@ -251,7 +255,9 @@ class ChunkWriter:
         job = self.job
         image = None
         if written.effects and not job.dry_run:
-            image = job.sealer.seal(pack(written.effects), context_of(job.run_id, entry.target))
+            context = context_of(job.run_id, entry.target)
+            # On a thread: the signs of life, and other workers, go on meanwhile.
+            image = await anyio.to_thread.run_sync(lambda: job.sealer.seal(pack(written.effects), context))
         failpoints.hit("after-image")
         row = await job.ledger.work.add_chunk(connection, entry, self._table, image)
         if part is not None:

@@ -26,6 +26,7 @@ from taaxdog_datamig.migration.base import (
 )
 from taaxdog_datamig.migration.column import ColumnMigration
 from taaxdog_datamig.migration.imperative import Migration
+from taaxdog_datamig.migration.maintenance import MaintenanceMigration, MaintenanceTask
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
 from taaxdog_datamig.migration.purge import Purge, PurgeMigration, condition, purge_target, purge_where
 from taaxdog_datamig.migration.registry import Registry
@@ -39,6 +40,8 @@ __all__ = [
     "Ddl",
     "DeclaredMigration",
     "Leave",
+    "MaintenanceMigration",
+    "MaintenanceTask",
     "Migration",
     "MigrationContext",
     "NotApplicable",

@@ -59,7 +59,8 @@ async def orphan_targets(
             continue
         if deleted:
             dangling = " OR ".join(key.dangling("t") for key in deleted)
-            found.append(await purge_target(connection, context, table, dangling))
+            target = await purge_target(connection, context, table, dangling)
+            found.append(attrs.evolve(target, loose=tuple(key.name for key in deleted)))
         found += [_cut(table, key) for key in cut]
     return found
 
@@ -71,6 +72,7 @@ def _cut(table: FittedTable, key: ForeignKey) -> Target:
         shape=shape_of(table, columns),
         pending=key.dangling("t"),
         transform=partial(_nothing, tuple(columns)),
+        loose=(key.name,),
         sensitive=any(column.name in columns for column in table.sensitive.values()),
     )
 

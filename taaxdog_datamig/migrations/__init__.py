@@ -12,17 +12,22 @@ from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
 from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 from taaxdog_datamig.migrations.migrate_passwords import MigratePasswords
+from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
+from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
+#: In the guide's order: core, user data, cleanup.
 BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
-    MigratePasswords,
     CleanupOrphaned,
+    NormalizePhones,
+    MigratePasswords,
     CleanupAuditLogs,
     CleanupOrphanedData,
     CleanupSessions,
     CleanupPayments,
     CleanupSoftDeleted,
+    OptimizeDatabase,
 )

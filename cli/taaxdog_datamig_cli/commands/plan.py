@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import Plan
 from taaxdog_datamig.errors import UsageError
-from taaxdog_datamig_cli import planfile
+from taaxdog_datamig_cli import passwords, planfile
 from taaxdog_datamig_cli.answers import Plans
 from taaxdog_datamig_cli.session import Session
 
@@ -17,6 +17,8 @@ from taaxdog_datamig_cli.session import Session
 async def plan(
     *names: str,
     out: Path | None = None,
+    to: passwords.To = None,
+    reset: passwords.Reset = False,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> Plan | Plans:
     """What migrations would do: rows, statements, size, time. Changes nothing.
@@ -24,6 +26,8 @@ async def plan(
     Args:
         names: The migrations.
         out: Write the plan to this file, for `run --plan`.
+        to: What migrate-passwords wraps legacy digests in.
+        reset: migrate-passwords makes them void instead, with a reset link in their place.
         session: Given by the command line.
     """
     if not names:
@@ -31,9 +35,11 @@ async def plan(
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         plans = []
-        for name in runner.order(list(names)):
+        ordered = runner.order(list(names))
+        arguments = passwords.arguments(ordered, to, reset=reset)
+        for name in ordered:
             with session.working_on(f"plan {name}", reporter):
-                plans.append(await runner.plan(name))
+                plans.append(await runner.plan(name, arguments.get(name)))
     answer = plans[0] if len(plans) == 1 else Plans(plans)
     if out is not None:
         planfile.write(out, answer)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import RunOptions, RunReport
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli import passwords
 from taaxdog_datamig_cli.answers import Plans, RunReports
 from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
 from taaxdog_datamig_cli.planfile import pinned
@@ -29,6 +30,8 @@ async def run(
     on_failure: Literal["rollback", "pause"] = "rollback",
     max_quarantine: Annotated[int, NOT_NEGATIVE] = 0,
     plan: Path | None = None,
+    to: passwords.To = None,
+    reset: passwords.Reset = False,
     yes: Annotated[bool, SWITCH] = False,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> RunReport | RunReports:
@@ -49,6 +52,8 @@ async def run(
         on_failure: What to do when the run fails.
         max_quarantine: Rows that may be refused before the run fails.
         plan: Refuse to run unless this plan, from `plan --out`, still holds.
+        to: What migrate-passwords wraps legacy digests in.
+        reset: migrate-passwords makes them void instead, with a reset link in their place.
         yes: Do not ask before changing rows.
         session: Given by the command line.
     """
@@ -70,8 +75,9 @@ async def run(
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         ordered = runner.order(wanted)
+        arguments = passwords.arguments(ordered, to, reset=reset)
         if session.asks and not (yes or dry_run):
-            plans = [await runner.plan(name) for name in ordered]
+            plans = [await runner.plan(name, arguments.get(name)) for name in ordered]
             session.show(Plans(plans))
             if any(each.pending_rows or each.tasks for each in plans):
                 session.confirm("Run it?")
@@ -82,7 +88,10 @@ async def run(
                     f"Go on with: datamig resume {name}",
                 )
             with session.working_on(name, reporter):
-                report = await runner.run(name, attrs.evolve(options, pinned_plan=pins.get(name)))
+                report = await runner.run(
+                    name,
+                    attrs.evolve(options, pinned_plan=pins.get(name), arguments=arguments.get(name, {})),
+                )
             session.finished.append(report)
     reports: list[RunReport] = session.finished
     return reports[0] if len(reports) == 1 else RunReports(reports)

@@ -274,6 +274,7 @@ async def test_the_plan_measures_what_hashing_takes(sample):
 
 async def test_it_is_paused_after_a_read_and_seen_on_its_way(sample, monkeypatch):
     monkeypatch.setattr(reader, "SLOW_ROWS", 1)
+    monkeypatch.setattr(reader, "SLOW_SECONDS", 0.05)
     arguments = {"cost": "8"}
     async with engine(sample) as runner, engine(sample) as other:
         running = asyncio.create_task(runner.run(NAME, RunOptions(arguments=arguments)))

@@ -32,6 +32,7 @@ from taaxdog_datamig.passwords import (
     verify,
 )
 from taaxdog_datamig.testing import assert_crash_safe
+from taaxdog_datamig_cli.main import main
 from tests.sample import KEY, USERS, engine, rows, script
 
 NAME = "migrate-passwords"
@@ -356,6 +357,30 @@ async def test_beside_people_who_sign_in(sample):
     now = await passwords(sample)
     assert {key: now[key] for key in written} == written
     assert rolled.restored_rows + rolled.conflicts == report.changed_rows
+
+
+def called(capsys, *words):
+    code = main([*words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_from_the_command_line(sample, capsys, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", sample)
+    code, plan = called(capsys, "plan", NAME, "--to", "argon2id")
+    assert (code, plan["pending_rows"]) == (0, LEGACY)
+    code, plan = called(capsys, "plan", NAME, "encrypt-user-data", "--reset")
+    assert code == 0
+    code, report = called(capsys, "run", NAME, "--reset", "--dry-run")
+    assert (code, report["changed_rows"], report["left_rows"]) == (0, LEGACY, UNKNOWN)
+    assert any("LIKE '!datamig$v1$%'" in warning for warning in report["warnings"])
+    code, report = called(capsys, "run", NAME, "--to", "argon2id")
+    assert (code, report["changed_rows"]) == (0, LEGACY)
+    now = asyncio.run(passwords(sample))
+    assert sum(recognise(stored).scheme == "wrapped-argon2id" for stored in now.values()) == LEGACY
+    for words in (("--to", "argon2id"), ("--reset",)):
+        code, error = called(capsys, "run", "encrypt-user-data", *words)
+        assert code == 2
+        assert f"{words[0]} is for migrate-passwords, which is not named" in json.dumps(error)
 
 
 async def test_a_killed_process_loses_no_more_than_a_read(database, keyed):

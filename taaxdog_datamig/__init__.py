@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.migration import (
         Changes,
         ColumnMigration,
+        Connection,
         DeclaredMigration,
         Leave,
         MaintenanceMigration,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         Migration,
         Purge,
         PurgeMigration,
+        Record,
         Registry,
         Reject,
         Row,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Changes": "migration",
     "ColumnMigration": "migration",
+    "Connection": "migration",
     "Database": "pg.database",
     "DatamigError": "errors",
     "DeclaredMigration": "migration",
@@ -66,6 +69,7 @@ _HOMES = {
     "Purge": "migration",
     "PurgeMigration": "migration",
     "QuarantineRecord": "engine.reports",
+    "Record": "migration",
     "Registry": "migration",
     "Reject": "migration",
     "RollbackReport": "engine.reports",
@@ -85,6 +89,7 @@ _HOMES = {
 __all__ = [
     "Changes",
     "ColumnMigration",
+    "Connection",
     "Database",
     "DatamigError",
     "DeclaredMigration",
@@ -99,6 +104,7 @@ __all__ = [
     "Purge",
     "PurgeMigration",
     "QuarantineRecord",
+    "Record",
     "Registry",
     "Reject",
     "RollbackReport",

@@ -16,13 +16,13 @@ To: TypeAlias = Annotated[Literal["bcrypt", "argon2id"] | None, Parameter(show_d
 Reset: TypeAlias = Annotated[bool, SWITCH]
 
 
-def arguments(names: Collection[str], to: str | None, *, reset: bool) -> dict[str, dict[str, str]]:
-    """Arguments by migration.
+def words(names: Collection[str], to: str | None, *, reset: bool) -> tuple[str, ...]:
+    """The same as words of `--set`.
 
     Raises:
         UsageError: they are given, and `migrate-passwords` is not among the names.
     """
-    given = ({"to": to} if to else {}) | ({"mode": "reset"} if reset else {})
+    given = (f"to={to}",) * (to is not None) + ("mode=reset",) * reset
     if given and NAME not in names:
         raise UsageError(f"{'--to' if to else '--reset'} is for {NAME}, which is not named")
-    return {NAME: given} if given else {}
+    return given

@@ -20,6 +20,7 @@ from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl, arguments_of
+from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.rows import Shape
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.reports import Plan, RunOptions
+    from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
@@ -42,10 +44,16 @@ class Proposal:
 
     db: Database
     migration: BaseMigration
+    #: None where the migration has code of its own.
     targets: Sequence[Target]
     plan: Plan
     options: RunOptions
     events: EventBus
+    #: Further tables of its own, quoted.
+    claims: Sequence[str] = ()
+    #: The way back by the migration's own code, and whether there is any.
+    restore: Restore | None = None
+    reversible: bool = True
 
     @property
     def keyring(self) -> Keyring | None:
@@ -55,7 +63,23 @@ class Proposal:
     @property
     def relations(self) -> list[str]:
         """Its tables, quoted."""
-        return [target.table.relation.quoted for target in self.targets]
+        return [*(target.table.relation.quoted for target in self.targets), *self.claims]
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """What its chunks are counted under."""
+        return [target.shape for target in self.targets] or [_code_shape(self.migration.name)]
+
+    @property
+    def stored(self) -> list[dict[str, Any]]:
+        """Its targets, for the ledger."""
+        if self.restore is not None:
+            code = {"reversible": self.reversible}
+            return [{"shape": shape.to_json(), "ddl": [], "code": code} for shape in self.shapes]
+        return [
+            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
+            for target in self.targets
+        ]
 
     @property
     def ddl(self) -> tuple[Ddl, ...]:
@@ -73,6 +97,14 @@ class Started:
     resumed: bool
     #: Rows expected when the run began.
     estimated_rows: int
+    #: The way back, where it is not by before-images; and whether there is any.
+    restore: Restore | None = None
+    reversible: bool = True
+
+
+def _code_shape(name: str) -> Shape:
+    """Stands for whatever the migration's own code changes."""
+    return Shape(table=name, relation=ident(name), key=(), columns=())
 
 
 def wrap_context(run_id: uuid.UUID) -> str:
@@ -121,7 +153,7 @@ async def start(proposal: Proposal) -> Started:
         if record is None:
             new, data_key = _new_run(proposal)
             run_id, sealed, ddl = new.id, new.kid is not None, proposal.ddl
-            shapes = [target.shape for target in proposal.targets]
+            shapes = proposal.shapes
             await ledger.runs.add(connection, new)
             if keyring is not None:
                 kid = keyring.primary.kid
@@ -134,10 +166,11 @@ async def start(proposal: Proposal) -> Started:
             await ledger.audit.append(connection, "run-started", run_id, entry)
         else:
             run_id = record["id"]
-            _check_arguments(proposal, record)
+            check_arguments(proposal.migration, record)
             data_key, sealed = open_data_key(record, keyring)
             shapes, ddl = stored_targets(record)
-            proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
+            if proposal.restore is None:
+                proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
         epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
@@ -156,6 +189,8 @@ async def start(proposal: Proposal) -> Started:
         ddl_done=done,
         resumed=record is not None,
         estimated_rows=proposal.plan.pending_rows if record is None else record["estimated_rows"],
+        restore=proposal.restore,
+        reversible=proposal.reversible,
     )
 
 
@@ -176,7 +211,7 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 epoch=epoch,
                 data_key=data_key,
                 sealer=BlobSealer(data_key),
-                shapes=[target.shape for target in proposal.targets],
+                shapes=proposal.shapes,
                 session=connection,
             )
             yield Started(
@@ -201,7 +236,9 @@ def _job(
     proposal: Proposal, ledger: Ledger, run_id: uuid.UUID, *, shapes: Sequence[Shape], **rest: Any
 ) -> Job:
     size = ChunkSize(target=proposal.db.settings.chunk_seconds, fixed=proposal.options.batch_size)
-    if all(target.closure is not None and target.closure.simple for target in proposal.targets):
+    if proposal.targets and all(
+        target.closure is not None and target.closure.simple for target in proposal.targets
+    ):
         # Deleting a row that nothing refers to costs a tenth of an update with its index entries.
         size = attrs.evolve(size, rows=10 * size.rows, most=5 * size.most)
     return Job(
@@ -271,10 +308,7 @@ def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
         version=proposal.migration.version,
         fingerprint=proposal.plan.fingerprint,
         relations=proposal.relations,
-        targets=[
-            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
-            for target in proposal.targets
-        ],
+        targets=proposal.stored,
         options=options,
         estimated_rows=proposal.plan.pending_rows,
         actor=actor(proposal.db.server.role),
@@ -284,19 +318,18 @@ def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
     return new, data_key
 
 
-def _check_arguments(proposal: Proposal, record: asyncpg.Record) -> None:
-    """Whether the unfinished run was told the same: half of its rows are done by now.
+def check_arguments(migration: BaseMigration, record: asyncpg.Record) -> None:
+    """Whether an unfinished run was told the same: part of its work is done by now.
 
     Raises:
-        PlanDrift: it was not.
+        PlanDrift: it was begun with other arguments.
     """
-    migration = proposal.migration
-    told = arguments_of(type(migration), orjson.loads(record["options"]).get("arguments"))
-    if told != migration.context.arguments:
-        words = ", ".join(f"{name}={value or repr('')}" for name, value in told.items())
+    begun = arguments_of(type(migration), orjson.loads(record["options"]).get("arguments"))
+    if begun != dict(migration.context.arguments):
+        told = " ".join(f"{name}={value}" for name, value in begun.items())
         raise PlanDrift(
-            f"run {record['id']} of {migration.name} is unfinished, and began with {words}",
-            f"Finish it (`datamig resume {record['id']}`) or undo it (`datamig rollback {record['id']}`)",
+            f"run {record['id']} of {migration.name} began with {told}",
+            f"Go on with `datamig resume {record['id']}`, or undo it with `datamig rollback {record['id']}`",
         )
 
 

@@ -11,11 +11,13 @@ from taaxdog_datamig.engine.reports import Plan
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import passwords, planfile
 from taaxdog_datamig_cli.answers import Plans
+from taaxdog_datamig_cli.arguments import Given, by_migration
 from taaxdog_datamig_cli.session import Session
 
 
 async def plan(
     *names: str,
+    set_: Given = (),
     out: Path | None = None,
     to: passwords.To = None,
     reset: passwords.Reset = False,
@@ -25,6 +27,7 @@ async def plan(
 
     Args:
         names: The migrations.
+        set_: An argument of the migrations, NAME=VALUE; may be repeated.
         out: Write the plan to this file, for `run --plan`.
         to: What migrate-passwords wraps legacy digests in.
         reset: migrate-passwords makes them void instead, with a reset link in their place.
@@ -36,10 +39,11 @@ async def plan(
     async with session.runner(reporter) as runner:
         plans = []
         ordered = runner.order(list(names))
-        arguments = passwords.arguments(ordered, to, reset=reset)
+        words = passwords.words(ordered, to, reset=reset)
+        arguments = by_migration(runner.registry, ordered, (*set_, *words))
         for name in ordered:
             with session.working_on(f"plan {name}", reporter):
-                plans.append(await runner.plan(name, arguments.get(name)))
+                plans.append(await runner.plan(name, arguments[name]))
     answer = plans[0] if len(plans) == 1 else Plans(plans)
     if out is not None:
         planfile.write(out, answer)

@@ -12,6 +12,7 @@ from taaxdog_datamig.engine.reports import RunOptions, RunReport
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import passwords
 from taaxdog_datamig_cli.answers import Plans, RunReports
+from taaxdog_datamig_cli.arguments import Given, by_migration
 from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
 from taaxdog_datamig_cli.planfile import pinned
 from taaxdog_datamig_cli.session import Session
@@ -20,6 +21,7 @@ from taaxdog_datamig_cli.session import Session
 async def run(
     *names: str,
     types: Annotated[tuple[str, ...], Parameter(name="--type", negative="", show_default=False)] = (),
+    set_: Given = (),
     dry_run: Annotated[bool, SWITCH] = False,
     skip_backup: Annotated[bool, SWITCH] = False,
     skip_validation: Annotated[bool, SWITCH] = False,
@@ -42,6 +44,7 @@ async def run(
     Args:
         names: The migrations.
         types: Another spelling for a migration's name; may be repeated.
+        set_: An argument of the migrations, NAME=VALUE; may be repeated.
         dry_run: Run the real code and leave nothing behind.
         skip_backup: Make no backup of the tables before.
         skip_validation: Do not validate before and after.
@@ -75,9 +78,10 @@ async def run(
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         ordered = runner.order(wanted)
-        arguments = passwords.arguments(ordered, to, reset=reset)
+        words = passwords.words(ordered, to, reset=reset)
+        arguments = by_migration(runner.registry, ordered, (*set_, *words))
         if session.asks and not (yes or dry_run):
-            plans = [await runner.plan(name, arguments.get(name)) for name in ordered]
+            plans = [await runner.plan(name, arguments[name]) for name in ordered]
             session.show(Plans(plans))
             if any(each.pending_rows or each.tasks for each in plans):
                 session.confirm("Run it?")
@@ -88,10 +92,8 @@ async def run(
                     f"Go on with: datamig resume {name}",
                 )
             with session.working_on(name, reporter):
-                report = await runner.run(
-                    name,
-                    attrs.evolve(options, pinned_plan=pins.get(name), arguments=arguments.get(name, {})),
-                )
+                own = attrs.evolve(options, pinned_plan=pins.get(name), arguments=arguments[name])
+                report = await runner.run(name, own)
             session.finished.append(report)
     reports: list[RunReport] = session.finished
     return reports[0] if len(reports) == 1 else RunReports(reports)

@@ -20,7 +20,12 @@ from taaxdog_datamig.errors import SettingsError
 from taaxdog_datamig.retention import holds, retention
 
 #: Environment variables that hold a secret; each may also be given as NAME_FILE.
-SECRETS = ("FIELD_ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEYS", "FIELD_ENCRYPTION_LEGACY_KEY")
+SECRETS = (
+    "FIELD_ENCRYPTION_KEY",
+    "FIELD_ENCRYPTION_KEYS",
+    "FIELD_ENCRYPTION_LEGACY_KEY",
+    "PASSWORD_PEPPERS",
+)
 
 CONFIG_NAME = "datamig.toml"
 
@@ -87,6 +92,13 @@ def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object
         raise SettingsError(f"{attribute.name} is not a list of names", 'Write it as ["myapp.migrations"]')
 
 
+def _tables(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(table, Mapping) for table in value):
+        raise SettingsError(
+            f"{attribute.name} is not a list of tables", f"Write each one as [[{attribute.name}]]"
+        )
+
+
 _TEXT = _a(str, "a text")
 
 
@@ -102,6 +114,8 @@ class Settings:
     field_encryption_keys: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: The application's own key, where it differs: hex, base64 or a pass phrase. Only ever opens values.
     field_encryption_legacy_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
+    #: What wrapped passwords cannot be verified without, as `passwords.Pepper.parse` reads it.
+    password_peppers: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     backup_dir: Path = attrs.field(default=Path("backups"), validator=_a(Path, "a path"))
     #: Where the rows that cleanups and merges delete go first.
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
@@ -124,6 +138,8 @@ class Settings:
     holds: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(holds))
     #: Which of several rows stays where a merge may keep only one: see `merge_rules`.
     merge: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(merge_rules))
+    #: The application's own legacy forms of passwords, each as `passwords.LegacyForm` has its fields.
+    legacy_passwords: tuple[Mapping[str, Any], ...] = attrs.field(default=(), validator=_tables)
     #: Importable modules with custom migrations.
     migrations: tuple[str, ...] = attrs.field(default=(), validator=_names)
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.
@@ -160,8 +176,9 @@ class Settings:
         for name in ("backup_dir", "archive_dir"):
             if isinstance(values.get(name), str):
                 values[name] = Path(values[name])
-        if isinstance(values.get("migrations"), list):
-            values["migrations"] = tuple(values["migrations"])
+        for name in ("migrations", "legacy_passwords"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
         known = {field.name for field in attrs.fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise SettingsError(f"unknown setting {unknown[0]!r}", f"Known are: {', '.join(sorted(known))}")

@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig run encrypt-user-data --batch-size=50",
         "datamig run encrypt-user-data --plan plan.json --yes",
         "datamig run --type=encrypt-user-data --skip-backup --json",
+        "datamig run migrate-passwords --to argon2id",
     ),
     "rollback": ("datamig rollback encrypt-user-data --dry-run", "datamig rollback RUN_ID --yes"),
     "new-migration": (

@@ -18,6 +18,7 @@ from taaxdog_datamig.engine.planner import fingerprint
 from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.engine.rollback import Restored
+from taaxdog_datamig.engine.start import check_arguments
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.workspace import Workspace
 from taaxdog_datamig.errors import (
@@ -25,13 +26,12 @@ from taaxdog_datamig.errors import (
     KeyMissing,
     LeaseLost,
     NotReversible,
-    PlanDrift,
     PreflightFailed,
     RunError,
     UsageError,
 )
 from taaxdog_datamig.events import TableStarted, Warned
-from taaxdog_datamig.migration import Migration, NotApplicable, arguments_of
+from taaxdog_datamig.migration import Migration, NotApplicable
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS
 from taaxdog_datamig.pg.transactions import transaction
 
@@ -152,13 +152,7 @@ def check_resumable(migration: Migration, record: asyncpg.Record, plan: Plan, ev
     Raises:
         PlanDrift: it was begun with other arguments.
     """
-    begun = arguments_of(type(migration), orjson.loads(record["options"]).get("arguments"))
-    if begun != dict(migration.context.arguments):
-        told = " ".join(f"{name}={value}" for name, value in begun.items())
-        raise PlanDrift(
-            f"run {record['id']} of {migration.name} began with {told}",
-            f"Go on with `datamig resume {record['id']}`, or undo it with `datamig rollback {record['id']}`",
-        )
+    check_arguments(migration, record)
     if record["fingerprint"] != plan.fingerprint:
         message = (
             f"the code of {migration.name} has changed since run {record['id']} began; what it has done stays"

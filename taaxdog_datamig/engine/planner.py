@@ -11,6 +11,7 @@ import attrs
 import orjson
 
 from taaxdog_datamig.engine.merging import count_duplicates, merge_windows
+from taaxdog_datamig.engine.pace import pace
 from taaxdog_datamig.engine.reader import decide
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.errors import PlanDrift
@@ -55,6 +56,7 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
             if target.closure is not None and tables[-1].pending_rows:
                 said += target.closure.warnings()
             said += _warnings(tables[-1])
+        slow = await pace(connection, targets, [table.pending_rows for table in tables])
     rows = sum(table.pending_rows for table in tables)
     rates = MERGE_RATES if any(target.merge is not None for target in targets) else RATES
     return Plan(
@@ -69,8 +71,8 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
             if target.action == "update"
         ),
         wal_bytes=rows * WAL_PER_ROW,
-        seconds=(rows / rates[1], rows / rates[0]),
-        seconds_from=f"{rates[0]:,} to {rates[1]:,} rows a second, as measured on two cores",
+        seconds=(rows / rates[1] + slow.seconds, rows / rates[0] + 2 * slow.seconds),
+        seconds_from=slow.told or f"{rates[0]:,} to {rates[1]:,} rows a second, as measured on two cores",
         warnings=tuple(said),
         fingerprint=fingerprint(migration, targets),
     )

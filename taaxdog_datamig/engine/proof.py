@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio.to_thread
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.images import Deleted, Updated, context_of, digests, open_image
@@ -14,7 +16,7 @@ from taaxdog_datamig.pg.catalog import hangers
 from taaxdog_datamig.pg.rows import Shape, to_text, transposed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.ledger import Key
     from taaxdog_datamig.migration import Target
+
+T = TypeVar("T")
 
 #: Chunks looked into, and rows of each.
 CHUNKS = 40
@@ -118,17 +122,30 @@ async def _judge(
 ) -> list[bool]:
     """Whether each row holds what it should, having been `before`."""
     names = [field.name for field in shape.columns]
-    if target.verify is not None:
-        return [
-            target.verify(row, dict(zip(names, texts, strict=True)))
-            for row, texts in zip(before, now, strict=True)
-        ]
-    wanted = [_expected(target, row, texts) for row, texts in zip(before, old, strict=True)]
+    if (verify := target.verify) is not None:
+
+        def verified() -> list[bool]:
+            return [
+                verify(row, dict(zip(names, texts, strict=True)))
+                for row, texts in zip(before, now, strict=True)
+            ]
+
+        return await _aside(target, verified)
+
+    def expected() -> list[Texts | None]:
+        return [_expected(target, row, texts) for row, texts in zip(before, old, strict=True)]
+
+    wanted = await _aside(target, expected)
     wanted = await _as_stored(connection, shape, wanted)
     return [
         means_the_same(target, row.key, texts, want)
         for row, texts, want in zip(before, now, wanted, strict=True)
     ]
+
+
+async def _aside(target: Target, work: Callable[[], T]) -> T:
+    """Do what takes as long as the target's transform; signs of life go on meanwhile."""
+    return await anyio.to_thread.run_sync(work) if target.slow else work()
 
 
 async def current(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,13 @@ if TYPE_CHECKING:
     from taaxdog_datamig.planning import ReadSize, Window
 
 Tid = tuple[int, int]
-#: Rows of a slow transform that are read at once, for each core.
+#: Rows of a slow transform that are read at once, for each core, before it is known how long it takes.
 SLOW_ROWS = 32
+#: Time that the transforms of one read should take, seconds: what a kill loses, and what a pause waits for.
+#: At the end of each, cores wait for the last hash and for the commit: shorter ones wait more often.
+SLOW_SECONDS = 8.0
+#: Most by which a read grows over the one before it.
+_GROWTH = 4
 
 
 def cores() -> int:
@@ -60,9 +66,10 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
     condition, extra = _condition(job, chosen, window, sweep)
     query = chosen.shape.at(window.relation).window_sql(condition, chosen.lookups.values())
     after, before = (window.start, 0), (window.end, 0)
+    soon = SLOW_ROWS * cores()
     while True:
         # What took long to work out is committed soon.
-        limit = min(size.rows, SLOW_ROWS * cores()) if chosen.slow else size.rows
+        limit = min(size.rows, soon) if chosen.slow else size.rows
         records: Sequence[asyncpg.Record] = ()
 
         async def read(_: Mode, after: Tid = after, limit: int = limit) -> None:
@@ -73,13 +80,22 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
 
         await persistently(job, f"reading {window.relation}", read, skip=False)
         failpoints.hit("after-read")
-        if records and chosen.slow:
-            yield await anyio.to_thread.run_sync(judge, chosen, records, size)
-        elif records:
-            yield judge(chosen, records, size)
+        if records:
+            if chosen.slow:
+                began = time.monotonic()
+                batch = await anyio.to_thread.run_sync(judge, chosen, records, size)
+                soon = _soon(limit, len(records), time.monotonic() - began)
+                yield batch
+            else:
+                yield judge(chosen, records, size)
             after = records[-1]["tid"]
         if len(records) < limit:
             return
+
+
+def _soon(limit: int, rows: int, seconds: float) -> int:
+    """How many rows of a slow transform to read at once, after so many took so long."""
+    return max(cores(), round(min(_GROWTH * limit, SLOW_SECONDS * rows / max(seconds, 1e-6))))
 
 
 def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[str, list[Any]]:

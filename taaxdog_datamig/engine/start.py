@@ -19,7 +19,7 @@ from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
-from taaxdog_datamig.migration import Ddl
+from taaxdog_datamig.migration import Ddl, arguments_of
 from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.rows import Shape
 from taaxdog_datamig.pg.transactions import transaction
@@ -166,6 +166,7 @@ async def start(proposal: Proposal) -> Started:
             await ledger.audit.append(connection, "run-started", run_id, entry)
         else:
             run_id = record["id"]
+            check_arguments(proposal.migration, record)
             data_key, sealed = open_data_key(record, keyring)
             shapes, ddl = stored_targets(record)
             if proposal.restore is None:
@@ -315,6 +316,21 @@ def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
         data_key=kept,
     )
     return new, data_key
+
+
+def check_arguments(migration: BaseMigration, record: asyncpg.Record) -> None:
+    """Whether an unfinished run was told the same: part of its work is done by now.
+
+    Raises:
+        PlanDrift: it was begun with other arguments.
+    """
+    begun = arguments_of(type(migration), orjson.loads(record["options"]).get("arguments"))
+    if begun != dict(migration.context.arguments):
+        told = " ".join(f"{name}={value}" for name, value in begun.items())
+        raise PlanDrift(
+            f"run {record['id']} of {migration.name} began with {told}",
+            f"Go on with `datamig resume {record['id']}`, or undo it with `datamig rollback {record['id']}`",
+        )
 
 
 def _matched(targets: Sequence[Target], shapes: Sequence[Shape], run_id: uuid.UUID) -> list[Target]:

@@ -181,6 +181,7 @@ async def holds_on(
 async def fitted(
     connection: PoolConnectionProxy[Any], context: MigrationContext, key: ForeignKey
 ) -> FittedTable:
+    """The table that a reference belongs to, also where the profile does not know it."""
     return await context.profile.behind(connection, key.child, key.child_name)
 
 

@@ -12,6 +12,7 @@ from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
 from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
 from taaxdog_datamig.migrations.merge_duplicates import MergeDuplicates
+from taaxdog_datamig.migrations.migrate_passwords import MigratePasswords
 from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
 from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 from taaxdog_datamig.migrations.populate_metadata import PopulateMetadata
@@ -25,6 +26,7 @@ BUILTIN: tuple[type[BaseMigration], ...] = (
     EncryptUserData,
     CleanupOrphaned,
     NormalizePhones,
+    MigratePasswords,
     PopulateMetadata,
     MergeDuplicates,
     SetTaxResidency,

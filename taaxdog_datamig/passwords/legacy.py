@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 from binascii import a2b_base64
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 import attrs
 
 from taaxdog_datamig.errors import SettingsError
 from taaxdog_datamig.passwords import modern
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Algorithm: TypeAlias = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
 #: What was hashed. All parts are bytes; the password is UTF-8.
@@ -126,6 +129,23 @@ class LegacyForm:
                 f"the pattern of password form {self.name} does not fit its order",
                 f"Its named groups must be: {', '.join(sorted(wanted))}",
             )
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any]) -> Self:
+        """Make a form of a table of settings, with the class's fields as its keys.
+
+        Raises:
+            SettingsError: a key is unknown or missing; and what the class raises.
+        """
+        known = {field.name: field for field in attrs.fields(cls)}
+        if unknown := sorted(table.keys() - known.keys()):
+            raise SettingsError(
+                f"legacy_passwords: unknown key {unknown[0]!r}", f"Known are: {', '.join(known)}"
+            )
+        for name, field in known.items():
+            if field.default is attrs.NOTHING and name not in table:
+                raise SettingsError(f"legacy_passwords: an entry has no {name}")
+        return cls(**table)
 
     def read(self, stored: str) -> LegacyHash | None:
         """Take a stored value apart; None when it has another form."""

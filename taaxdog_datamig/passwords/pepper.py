@@ -8,7 +8,8 @@ the secret.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NoReturn
+from binascii import a2b_base64
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from taaxdog_datamig.errors import KeyFormatError, KeyWrong
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 PEPPER_ID: Final = r"[A-Za-z0-9_-]{1,32}"
 #: The least length of a secret, bytes.
 _LEAST_BYTES: Final = 32
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]{43}=")
+_SPELLING: Final = (
+    "Write id:secret with 64 or more hex digits, or 44 base64 characters: `openssl rand -hex 32`"
+)
 
 
 class Pepper:
@@ -50,6 +56,31 @@ class Pepper:
         #: Ids of all secrets, the one that wraps first.
         self.ids = tuple(self._secrets)
 
+    @classmethod
+    def parse(cls, text: str, source: str = "PASSWORD_PEPPERS") -> Self:
+        """Read `id:secret` entries separated by commas or line ends; the first one wraps.
+
+        A secret is spelled in hex, or as 44 characters of base64. The text is never quoted in an error.
+
+        Args:
+            text: the entries.
+            source: where it was found, for the message.
+
+        Raises:
+            KeyFormatError: an entry is spelled in another way, an id comes twice, a secret is one byte
+                repeated; and what the class raises.
+        """
+        secrets: dict[str, bytes] = {}
+        entries = [entry for part in re.split(r"[,\r\n]", text) if (entry := part.strip())]
+        for number, entry in enumerate(entries, 1):
+            name, colon, spelled = (part.strip() for part in entry.partition(":"))
+            if not colon or (secret := _decoded(spelled)) is None or len(set(secret)) == 1:
+                raise KeyFormatError(f"entry {number} of {source} is no pepper", _SPELLING)
+            if name in secrets:
+                raise KeyFormatError(f"entry {number} of {source} has the id of an earlier one")
+            secrets[name] = secret
+        return cls(secrets)
+
     @property
     def primary(self) -> str:
         """The id of the secret that wraps."""
@@ -73,3 +104,9 @@ class Pepper:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a pepper is not pickled: every process reads it from its own settings")
+
+
+def _decoded(spelled: str) -> bytes | None:
+    if _HEX.fullmatch(spelled):
+        return bytes.fromhex(spelled)
+    return a2b_base64(spelled) if _BASE64.fullmatch(spelled) else None

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from argon2.exceptions import Argon2Error
-
-from taaxdog_datamig.errors import KeyWrong
 from taaxdog_datamig.passwords.costs import DEFAULT_COST, Cost, Scheme
-from taaxdog_datamig.passwords.grammar import Wrapped, prepare
-from taaxdog_datamig.passwords.modern import Modern, check_argon2, check_bcrypt
+from taaxdog_datamig.passwords.modern import Modern
 from taaxdog_datamig.passwords.recognition import recognise
+from taaxdog_datamig.passwords.wrapping import opens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,26 +52,10 @@ def verify(
         return False
     found = recognise(stored, forms=forms)
     if found.wrapped is not None:
-        return _opens(found.wrapped, secret, pepper)
+        return opens(found.wrapped, found.wrapped.inner.digest(secret), pepper)
     if found.legacy is not None:
         return hmac.compare_digest(found.legacy.inner.digest(secret), found.legacy.digest)
     return found.modern is not None and found.modern.verify(secret)
-
-
-def _opens(wrapped: Wrapped, secret: bytes, pepper: Pepper | None) -> bool:
-    key = None
-    if wrapped.pepper_id is not None:
-        if pepper is None:
-            raise KeyWrong(
-                f"pepper {wrapped.pepper_id} is not configured", "Passwords wrapped under it need it"
-            )
-        key = pepper.secret(wrapped.pepper_id)
-    prepared = prepare(wrapped.inner.digest(secret), key)
-    try:
-        check = check_bcrypt if wrapped.to == "bcrypt" else check_argon2
-        return check(wrapped.outer, prepared)
-    except (ValueError, MemoryError, Argon2Error):
-        return False
 
 
 def needs_rehash(

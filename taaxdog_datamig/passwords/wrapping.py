@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from taaxdog_datamig.errors import UsageError
+from argon2.exceptions import Argon2Error
+
+from taaxdog_datamig.errors import KeyWrong, UsageError
 from taaxdog_datamig.passwords.costs import DEFAULT_COST, Cost, Scheme
 from taaxdog_datamig.passwords.grammar import Wrapped, prepare
 from taaxdog_datamig.passwords.hashing import hash_bytes
+from taaxdog_datamig.passwords.legacy import Inner
+from taaxdog_datamig.passwords.modern import check_argon2, check_bcrypt
 from taaxdog_datamig.passwords.recognition import recognise
 
 if TYPE_CHECKING:
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.passwords.legacy import LegacyForm
     from taaxdog_datamig.passwords.pepper import Pepper
+
+#: The longest modern hashes, characters: of argon2id with 7, 4 and 3 digits of parameters.
+_OUTER: Final[dict[Scheme, int]] = {"bcrypt": 60, "argon2id": 104}
 
 
 def wrap(
@@ -51,3 +58,46 @@ def wrap(
     secret = None if pepper is None else pepper.secret(pepper.primary)
     outer = hash_bytes(prepare(found.legacy.digest, secret), to, cost)
     return Wrapped(inner=found.legacy.inner, pepper_id=name, outer=outer).text
+
+
+def longest(to: Scheme, pepper: Pepper | None) -> int:
+    """Characters of the longest wrapped form of a bare digest."""
+    name = None if pepper is None else pepper.primary
+    return len(Wrapped(inner=Inner(algorithm="sha512"), pepper_id=name, outer=_OUTER[to] * "x").text)
+
+
+def encloses(
+    stored: str, digest: str, *, pepper: Pepper | None = None, forms: Sequence[LegacyForm] = ()
+) -> bool:
+    """Tell whether a wrapped value is what `wrap` makes of a legacy one: whether its password is the same.
+
+    Takes as long as the hash.
+
+    Raises:
+        KeyWrong: it was wrapped under a secret that `pepper` does not have.
+    """
+    outer, inner = recognise(stored).wrapped, recognise(digest, forms=forms).legacy
+    if outer is None or inner is None or outer.inner != inner.inner:
+        return False
+    return opens(outer, inner.digest, pepper)
+
+
+def opens(wrapped: Wrapped, digest: str, pepper: Pepper | None) -> bool:
+    """Tell whether a wrapped value was made of this digest, in lower-case hex.
+
+    Raises:
+        KeyWrong: it was wrapped under a secret that `pepper` does not have.
+    """
+    key = None
+    if wrapped.pepper_id is not None:
+        if pepper is None:
+            raise KeyWrong(
+                f"pepper {wrapped.pepper_id} is not configured", "Passwords wrapped under it need it"
+            )
+        key = pepper.secret(wrapped.pepper_id)
+    prepared = prepare(digest, key)
+    try:
+        check = check_bcrypt if wrapped.to == "bcrypt" else check_argon2
+        return check(wrapped.outer, prepared)
+    except (ValueError, MemoryError, Argon2Error):
+        return False

@@ -148,7 +148,8 @@ class _Harness:
                 keyring=Keyring.from_settings(settings),
                 dry_run=True,
             )
-            migration = self.migration(attrs.evolve(context, arguments=arguments_of(self.migration, None)))
+            arguments = arguments_of(self.migration, self.options.get("arguments"))
+            migration = self.migration(attrs.evolve(context, arguments=arguments))
             targets: Sequence[Target] = ()
             if isinstance(migration, DeclaredMigration):
                 with contextlib.suppress(NotApplicable):

@@ -216,7 +216,7 @@ def test_the_login_upgrades_what_it_verified_and_nothing_else(libraries):
 
 @pytest.mark.parametrize("page", ["reference/password-hashes.md", "how-to/passwords.md"])
 def test_the_python_of_the_pages_runs(page, monkeypatch):
-    monkeypatch.setenv("PASSWORD_PEPPER_2026", "5e" * 32)
+    monkeypatch.setenv("PASSWORD_PEPPERS", "2026:" + "5e6f" * 16)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
     assert blocks
     for block in blocks:

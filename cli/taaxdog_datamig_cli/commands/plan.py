@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import Plan
 from taaxdog_datamig.errors import UsageError
-from taaxdog_datamig_cli import planfile
+from taaxdog_datamig_cli import passwords, planfile
 from taaxdog_datamig_cli.answers import Plans
 from taaxdog_datamig_cli.arguments import Given, by_migration
 from taaxdog_datamig_cli.session import Session
@@ -19,6 +19,8 @@ async def plan(
     *names: str,
     set_: Given = (),
     out: Path | None = None,
+    to: passwords.To = None,
+    reset: passwords.Reset = False,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> Plan | Plans:
     """What migrations would do: rows, statements, size, time. Changes nothing.
@@ -27,6 +29,8 @@ async def plan(
         names: The migrations.
         set_: An argument of the migrations, NAME=VALUE; may be repeated.
         out: Write the plan to this file, for `run --plan`.
+        to: What migrate-passwords wraps legacy digests in.
+        reset: migrate-passwords makes them void instead, with a reset link in their place.
         session: Given by the command line.
     """
     if not names:
@@ -35,7 +39,8 @@ async def plan(
     async with session.runner(reporter) as runner:
         plans = []
         ordered = runner.order(list(names))
-        arguments = by_migration(runner.registry, ordered, set_)
+        words = passwords.words(ordered, to, reset=reset)
+        arguments = by_migration(runner.registry, ordered, (*set_, *words))
         for name in ordered:
             with session.working_on(f"plan {name}", reporter):
                 plans.append(await runner.plan(name, arguments[name]))

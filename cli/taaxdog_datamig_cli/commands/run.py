@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import RunOptions, RunReport
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli import passwords
 from taaxdog_datamig_cli.answers import Plans, RunReports
 from taaxdog_datamig_cli.arguments import Given, by_migration
 from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
@@ -31,6 +32,8 @@ async def run(
     on_failure: Literal["rollback", "pause"] = "rollback",
     max_quarantine: Annotated[int, NOT_NEGATIVE] = 0,
     plan: Path | None = None,
+    to: passwords.To = None,
+    reset: passwords.Reset = False,
     yes: Annotated[bool, SWITCH] = False,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> RunReport | RunReports:
@@ -52,6 +55,8 @@ async def run(
         on_failure: What to do when the run fails.
         max_quarantine: Rows that may be refused before the run fails.
         plan: Refuse to run unless this plan, from `plan --out`, still holds.
+        to: What migrate-passwords wraps legacy digests in.
+        reset: migrate-passwords makes them void instead, with a reset link in their place.
         yes: Do not ask before changing rows.
         session: Given by the command line.
     """
@@ -73,7 +78,8 @@ async def run(
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         ordered = runner.order(wanted)
-        arguments = by_migration(runner.registry, ordered, set_)
+        words = passwords.words(ordered, to, reset=reset)
+        arguments = by_migration(runner.registry, ordered, (*set_, *words))
         if session.asks and not (yes or dry_run):
             plans = [await runner.plan(name, arguments[name]) for name in ordered]
             session.show(Plans(plans))

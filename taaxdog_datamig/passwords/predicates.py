@@ -1,0 +1,49 @@
+"""SQL over a stored value: which rows a migration of passwords has to look at.
+
+`legacy` says what `recognise` says, without forms of the application's own. `doubtful` is wider: it holds
+for every legacy and every unknown value, and for some that are neither, which `recognise` then tells apart.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_DIGEST: Final = "^([0-9a-f]+|[0-9A-F]+)$"
+
+_BCRYPT: Final = r"\$2{}\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{{53}}"
+_ARGON2ID: Final = (
+    r"\$argon2id\$v=19\$m=[1-9][0-9]{0,6},t=[1-9][0-9]{0,3},p=[1-9][0-9]{0,2}"
+    r"\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+)
+_OUTER: Final = f"({_BCRYPT.format('b')}|{_ARGON2ID})"
+_SALT: Final = "(,(sp|ps|sps),([0-9a-f]{2})+)?"
+_PEPPER: Final = "hmac-sha384,[A-Za-z0-9_-]{1,32}"
+#: Values that need no second look. The rarer modern forms are left to `recognise`.
+_SETTLED: Final = "|".join(
+    (
+        _BCRYPT.format("[aby]"),
+        _ARGON2ID,
+        r"pbkdf2_sha256\$[1-9][0-9]{0,7}\$[^$]+\$[A-Za-z0-9+/]{43}=",
+        rf"\$datamig\$v1\$(md5|sha1|sha224|sha256){_SALT}\$(hex|{_PEPPER}){_OUTER}",
+        rf"\$datamig\$v1\$(sha384|sha512){_SALT}\$(sha384|{_PEPPER}){_OUTER}",
+        r"!(datamig\$v1\$[A-Za-z0-9_-]{32}|[A-Za-z0-9]{40})?",
+    )
+)
+
+
+def legacy(text: str) -> str:
+    """True of a bare digest.
+
+    Args:
+        text: SQL of the value, of type text.
+    """
+    return f"(length({text}) IN (32, 40, 64, 128) AND {text} COLLATE \"C\" ~ '{_DIGEST}')"
+
+
+def doubtful(text: str) -> str:
+    """True unless the value is empty, a marker, wrapped, or of a common modern form.
+
+    Args:
+        text: SQL of the value, of type text.
+    """
+    return f"({text} <> '' AND {text} COLLATE \"C\" !~ '^({_SETTLED})$')"

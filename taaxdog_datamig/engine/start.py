@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.archive import ArchiveWriter
+from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
@@ -73,11 +75,6 @@ class Started:
     resumed: bool
     #: Rows expected when the run began.
     estimated_rows: int
-
-
-def wrap_context(run_id: uuid.UUID) -> str:
-    """What binds a wrapped data key to its run."""
-    return f"run|{run_id}"
 
 
 async def await_session_end(db: Database, events: EventBus, migration: str) -> None:
@@ -145,8 +142,7 @@ async def start(proposal: Proposal) -> Started:
     sealer = BlobSealer(data_key if sealed else None)
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
     if any(target.action != "update" for target in proposal.targets):
-        folder = db.settings.archive_dir.absolute()
-        job.archive = ArchiveWriter(folder=folder, run_id=run_id, sealer=sealer)
+        job.archive = _archive(proposal, run_id, sealer, new.kid if record is None else record["kid"])
     job.quarantined = quarantined
     done = record is not None and record["ddl_done"]
     return Started(
@@ -156,6 +152,16 @@ async def start(proposal: Proposal) -> Started:
         resumed=record is not None,
         estimated_rows=proposal.plan.pending_rows if record is None else record["estimated_rows"],
     )
+
+
+def _archive(proposal: Proposal, run_id: uuid.UUID, sealer: BlobSealer, kid: str | None) -> ArchiveWriter:
+    settings = proposal.db.settings
+    writer = ArchiveWriter(
+        folder=settings.archive_dir.absolute(), run_id=run_id, sealer=sealer, form=settings.archive_format
+    )
+    if kid is None or proposal.keyring is None:
+        return writer
+    return attrs.evolve(writer, sign=functools.partial(proposal.keyring.sign, kid))
 
 
 @contextlib.asynccontextmanager

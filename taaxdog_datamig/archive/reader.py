@@ -127,7 +127,9 @@ def list_archives(folder: Path) -> list[Found]:
     try:
         entries = list(folder.iterdir()) if folder.exists() else []
     except OSError as error:
-        raise ArchiveError(f"cannot read {folder}: {error.strerror}", "archive_dir names the folder") from None
+        raise ArchiveError(
+            f"cannot read {folder}: {error.strerror}", "archive_dir names the folder"
+        ) from None
     found = [_look(entry) for entry in entries if _id_of(entry) is not None and entry.is_dir()]
     return sorted(found, key=_age, reverse=True)
 

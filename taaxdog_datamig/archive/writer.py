@@ -40,7 +40,11 @@ def open_part(sealer: BlobSealer, run_id: uuid.UUID, name: str, data: bytes) -> 
     """
     if sealer.sealing:
         return sealer.open(data, part_context(run_id, name))
-    return data if forms.form_of(name) == "parquet" else sealer.open(_COMPRESSED + data, part_context(run_id, name))
+    return (
+        data
+        if forms.form_of(name) == "parquet"
+        else sealer.open(_COMPRESSED + data, part_context(run_id, name))
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,13 @@ from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.drive import drive, step, work
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
-from taaxdog_datamig.engine.preflight import check_keys, check_room, check_targets, old_transaction_warning
+from taaxdog_datamig.engine.preflight import (
+    check_archive,
+    check_keys,
+    check_room,
+    check_targets,
+    old_transaction_warning,
+)
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
 from taaxdog_datamig.engine.undo import undo
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
+    from taaxdog_datamig.migration import Target
     from taaxdog_datamig.pg.database import Database
 
 
@@ -154,7 +161,7 @@ class Runner:
             if options.pinned_plan is not None:
                 check_pinned(plan, options.pinned_plan, begun=await self._begun(migration))
         failpoints.hit("after-plan")
-        warnings = [*plan.warnings, *await self._preflight(migration, plan)]
+        warnings = [*plan.warnings, *await self._preflight(migration, targets, plan)]
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
@@ -268,11 +275,17 @@ class Runner:
             left = await Ledger.of().runs.find(connection, migration=migration.name, status=UNFINISHED)
         return left[0]["fingerprint"] if left else None
 
-    async def _preflight(self, migration: DeclaredMigration, plan: Plan) -> list[str]:
+    async def _preflight(
+        self, migration: DeclaredMigration, targets: Sequence[Target], plan: Plan
+    ) -> list[str]:
         async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
                 await check_keys(connection, Ledger.of(), migration.context.keyring)
-            found = [await check_room(connection, plan), await old_transaction_warning(connection)]
+            found = [
+                await check_room(connection, plan),
+                await old_transaction_warning(connection),
+                check_archive(self.settings, targets, migration.context.keyring),
+            ]
         return [warning for warning in found if warning]
 
     async def _finished(

@@ -18,7 +18,7 @@ from taaxdog_datamig.archive import ArchiveWriter
 from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
-from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
+from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.reports import Plan, RunOptions
     from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.ledger import ArchivePart
     from taaxdog_datamig.migration import DeclaredMigration, Target
     from taaxdog_datamig.pg.database import Database
 
@@ -117,7 +118,7 @@ async def start(proposal: Proposal) -> Started:
         record = await _unfinished(connection, ledger, proposal)
         if record is None:
             new, data_key = _new_run(proposal)
-            run_id, sealed, ddl = new.id, new.kid is not None, proposal.ddl
+            run_id, master, ddl = new.id, new.kid, proposal.ddl
             shapes = [target.shape for target in proposal.targets]
             await ledger.runs.add(connection, new)
             if keyring is not None:
@@ -131,18 +132,22 @@ async def start(proposal: Proposal) -> Started:
             await ledger.audit.append(connection, "run-started", run_id, entry)
         else:
             run_id = record["id"]
-            data_key, sealed = open_data_key(record, keyring)
+            data_key, _ = open_data_key(record, keyring)
+            master = record["kid"]
             shapes, ddl = stored_targets(record)
             proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
+        sealer = BlobSealer(None if master is None else data_key)
+        archive: ArchiveWriter | None = None
+        if any(target.action != "update" for target in proposal.targets):
+            archive = _archive(proposal, run_id, sealer, master)
+            _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
         epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
         quarantined = await ledger.work.count_quarantine(connection, run_id)
     failpoints.hit("after-begin-run")
-    sealer = BlobSealer(data_key if sealed else None)
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
-    if any(target.action != "update" for target in proposal.targets):
-        job.archive = _archive(proposal, run_id, sealer, new.kid if record is None else record["kid"])
+    job.archive = archive
     job.quarantined = quarantined
     done = record is not None and record["ddl_done"]
     return Started(
@@ -162,6 +167,16 @@ def _archive(proposal: Proposal, run_id: uuid.UUID, sealer: BlobSealer, kid: str
     if kid is None or proposal.keyring is None:
         return writer
     return attrs.evolve(writer, sign=functools.partial(proposal.keyring.sign, kid))
+
+
+def _check_parts(archive: ArchiveWriter, parts: Sequence[ArchivePart]) -> None:
+    """Before a run goes on: what it has archived must still be there."""
+    if gone := archive.missing(parts):
+        raise PreflightFailed(
+            f"part {gone[0]} of the archive that run {archive.run_id} has begun is not in {archive.path}",
+            "Set archive_dir (ARCHIVE_DIR) as it was, or move the folder there; `datamig rollback "
+            f"{archive.run_id}` undoes the run without it",
+        )
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taaxdog_datamig import passwords
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRecord, ArchiveRestore
     from taaxdog_datamig.engine.reports import (
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
         ColumnMigration,
         DeclaredMigration,
         Leave,
+        MaintenanceMigration,
+        MaintenanceTask,
         Migration,
         Purge,
         PurgeMigration,
@@ -46,8 +49,8 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.settings import Settings
 
-#: Where each name lives. Imported when first used: `import taaxdog_datamig` must cost next to nothing
-#: in a deploy script that only wants one of them.
+#: Where each name lives; a name that is its own home is a package. Imported when first used: `import
+#: taaxdog_datamig` must cost next to nothing in a deploy script that only wants one of them.
 _HOMES = {
     "ArchiveDetails": "engine.archive_reports",
     "ArchiveManager": "engine.unarchive",
@@ -61,6 +64,8 @@ _HOMES = {
     "EventBus": "events",
     "Keyring": "crypto",
     "Leave": "migration",
+    "MaintenanceMigration": "migration",
+    "MaintenanceTask": "migration",
     "Migration": "migration",
     "MigrationState": "engine.reports",
     "Plan": "engine.reports",
@@ -80,6 +85,7 @@ _HOMES = {
     "TablePlan": "engine.reports",
     "TableReport": "engine.reports",
     "Target": "migration",
+    "passwords": "passwords",
 }
 
 __all__ = [
@@ -95,6 +101,8 @@ __all__ = [
     "EventBus",
     "Keyring",
     "Leave",
+    "MaintenanceMigration",
+    "MaintenanceTask",
     "Migration",
     "MigrationState",
     "Plan",
@@ -114,13 +122,15 @@ __all__ = [
     "TablePlan",
     "TableReport",
     "Target",
+    "passwords",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value = home if _HOMES[name] == name else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -4,7 +4,8 @@
     ├── UsageError                wrong words or settings: nothing was tried
     │   ├── SettingsError         a setting is missing or does not parse
     │   ├── UnknownName           no migration, run or table of that name
-    │   └── KeyFormatError        a key is not 64 hex digits or 44 base64 characters
+    │   ├── KeyFormatError        a key is not 64 hex digits or 44 base64 characters
+    │   └── PasswordUnfit         a password that its hash would cut short
     ├── RefusedError              refused for safety: nothing was changed
     │   ├── KeyMissing            a sensitive column, and no key to seal it with
     │   ├── KeyWrong              the keys given do not open what is in the database
@@ -60,6 +61,10 @@ class UnknownName(UsageError):
 
 class KeyFormatError(UsageError):
     """A key is in none of the accepted spellings. The message never quotes it."""
+
+
+class PasswordUnfit(UsageError):
+    """A password that its hash would cut short or cannot take. The message never quotes it."""
 
 
 class RefusedError(DatamigError):

@@ -62,6 +62,18 @@ class SweepStarted:
 
 
 @attrs.frozen(kw_only=True)
+class Progress:
+    """How far the server is with one long statement."""
+
+    table: str
+    #: What is being done: first in one word, then as the server calls it, such as "scanning heap".
+    phase: str
+    #: In blocks; both 0 in a phase that the server does not count.
+    done: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
 class Waiting:
     """The engine waits; `reason` is fit to be shown to a person."""
 
@@ -76,17 +88,27 @@ class Warned:
     message: str
 
 
-Event: TypeAlias = StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Waiting | Warned
+Event: TypeAlias = (
+    StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Progress | Waiting | Warned
+)
 Subscriber: TypeAlias = Callable[[Event], None]
 
 
 _log = logging.getLogger("taaxdog_datamig")
 
-_LEVELS: dict[type, int] = {Warned: logging.WARNING, ChunkDone: logging.DEBUG, Waiting: logging.INFO}
+_LEVELS: dict[type, int] = {
+    Warned: logging.WARNING,
+    ChunkDone: logging.DEBUG,
+    Progress: logging.DEBUG,
+    Waiting: logging.INFO,
+}
 
 
 def log(event: Event) -> None:
-    """A subscriber that hands events to `logging`: chunks at DEBUG, steps at INFO, warnings at WARNING."""
+    """A subscriber that hands events to `logging`.
+
+    Chunks and progress at DEBUG, steps at INFO, warnings at WARNING.
+    """
     level = _LEVELS.get(type(event), logging.INFO)
     if _log.isEnabledFor(level):
         details = " ".join(f"{name}={_shown(value)}" for name, value in attrs.asdict(event).items())

@@ -4,8 +4,9 @@ A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
     DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
 
-`NAMES` is the whole list, in the order in which a run passes them; `DELETING` those that only a run passes
-which deletes rows.
+`NAMES` are those of a run that changes rows, in the order in which it passes them; `DELETING` those that only
+a run passes which deletes rows; `MAINTENANCE_NAMES` those that only maintenance passes, between
+`after-begin-run` and `after-record`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ NAMES = (
 )
 
 DELETING = ("after-part", "after-archive")
+MAINTENANCE_NAMES = (
+    "after-tasks",
+    "before-task",
+    "during-task",
+    "after-task",
+    "after-task-record",
+)
 
 _armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or "1")

@@ -59,7 +59,8 @@ _REMOVED: Final = rf"""
   | (?P<detail>\bFailing\ row\ contains\ )\(.*                                       # PostgreSQL's DETAIL
   | (?P<key>\bKey\ \([^)\n]{{1,256}}\)=)\([^\n]*?\)(?=\s|$)
   | (?P<token>encrypted:[^\s'"]+)                                                    # field token
-  | (?P<hash>\$(?:2[abxy]?|argon2[a-z]*|scrypt|pbkdf2[\w-]*|datamig)\$[^\s'"]+)      # password hash
+  | (?P<hash>(?:\$(?:2[abxy]?|argon2[a-z]*|scrypt|pbkdf2[\w-]*|datamig)
+      |\b(?:pbkdf2_sha\d+|bcrypt(?:_sha256)?|argon2|scrypt))\$[^\s'"]+)               # password hash
   | (?P<email>[\w.+%-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}})+)
   | (?P<secret>[0-9a-fA-F]{{32,}}                                                    # key or digest in hex
       | (?<![A-Za-z0-9_])[A-Z2-7]{{16,}}={{0,6}}(?![A-Za-z0-9_]))                    # base32, as of TOTP

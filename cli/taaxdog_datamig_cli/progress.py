@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import attrs
 
+from taaxdog_datamig import events
 from taaxdog_datamig.events import ChunkDone, Event, StepStarted, SweepStarted, TableStarted, Waiting, Warned
 from taaxdog_datamig_cli.units import count, duration
 
@@ -95,6 +96,12 @@ class Meter:
         return ", ".join(parts)
 
 
+def _far(event: events.Progress) -> str:
+    """How far one long statement is."""
+    share = f" {min(event.done / event.total, 1):.0%}" if event.total else ""
+    return f"{event.table}: {event.phase}{share}"
+
+
 class Silent:
     """Shows nothing."""
 
@@ -138,6 +145,8 @@ class Heartbeat:
             case Waiting(reason=reason) if reason != self._reason:
                 self._reason = reason
                 self._write(f"waits: {reason}")
+            case events.Progress() if self._clock() - self._last >= HEARTBEAT:
+                self._write(_far(event))
             case Warned(message=message) if message not in self._warned:
                 self._warned.add(message)
                 self._write(f"warning: {message}")
@@ -203,6 +212,8 @@ class Live:
                 self._update(total=self._meter.rows_expected or None, completed=0, note=str(self._meter))
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
+            case events.Progress(done=done, total=blocks):
+                self._update(total=blocks or None, completed=done, note=_far(event))
             case Waiting(reason=reason):
                 self._update(note=f"waits: {reason}")
             case Warned(message=message):  # the answer has it, too

@@ -58,6 +58,12 @@ def _took(run: RunRecord) -> str:
     return duration((run.completed_at - run.started_at).total_seconds()) if run.completed_at else ""
 
 
+def _pending(state: MigrationState) -> str:
+    if state.tasks is not None:
+        return f"{count(state.tasks)} tasks"
+    return "" if state.pending is None else count(state.pending)
+
+
 def _described(state: MigrationState) -> str:
     if not state.reason:
         return state.description
@@ -74,7 +80,7 @@ def _migrations(answer: answers.Migrations) -> Page:
                     state.name,
                     state.category,
                     state.version,
-                    "" if state.pending is None else count(state.pending),
+                    _pending(state),
                     _described(state),
                 )
                 for state in answer.migrations

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport, TaskReport
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.units import count, duration, moment, size
 
@@ -38,6 +39,8 @@ def run_page(report: RunReport) -> Page:
     if report.status == "already_run":
         return [*blocks, *(Line(text) for text in report.warnings)]
     blocks.append(Facts(_run_facts(report)))
+    if report.tasks:
+        blocks.append(_tasks_table(report.tasks))
     if report.quarantined_rows and report.run_id:
         blocks.append(Line(f"Refused rows: datamig quarantine list {report.run_id}", "warn"))
     if report.error:
@@ -48,7 +51,11 @@ def run_page(report: RunReport) -> Page:
 def _run_facts(report: RunReport) -> list[tuple[str, str]]:
     verb = "rows that would change" if report.dry_run else "rows changed"
     pairs = [("run", report.run_id)] if report.run_id else []
-    pairs.append((verb, count(report.changed_rows)))
+    if report.tasks:
+        done = sum(task.outcome == "done" for task in report.tasks)
+        pairs.append(("tasks done", f"{count(done)} of {count(len(report.tasks))}"))
+    else:
+        pairs.append((verb, count(report.changed_rows)))
     for name, number in (
         ("rows skipped", report.skipped_rows),
         ("rows quarantined", report.quarantined_rows),
@@ -57,7 +64,8 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
         if number:
             pairs.append((name, count(number)))
     seconds = (report.finished_at - report.started_at).total_seconds()
-    pairs.append(("time", f"{duration(seconds)} ({count(round(report.rows_per_second))} rows/s)"))
+    rate = "" if report.tasks else f" ({count(round(report.rows_per_second))} rows/s)"
+    pairs.append(("time", duration(seconds) + rate))
     if report.hot_ratio is not None:
         pairs.append(("heap-only updates", f"{report.hot_ratio:.0%}"))
     if report.wal_bytes:
@@ -72,6 +80,31 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
     if report.resumed:
         pairs.append(("resumed", "this process went on where another had stopped"))
     return pairs
+
+
+def _tasks_table(tasks: Sequence[TaskReport]) -> Table:
+    """What was done to tables and indexes, with dead rows and size before and after."""
+    return Table(
+        ("table or index", "task", "why", "outcome", "dead rows", "size", "bloat"),
+        [
+            (
+                task.relation,
+                task.action,
+                task.reason,
+                task.outcome,
+                _before_after(task, "dead_rows", count),
+                _before_after(task, "bytes", size),
+                _before_after(task, "bloat_bytes", size),
+            )
+            for task in tasks
+        ],
+        numbers=frozenset({"dead rows", "size", "bloat"}),
+    )
+
+
+def _before_after(task: TaskReport, figure: str, shown: Callable[[int], str]) -> str:
+    values = [figures[figure] for figures in (task.before, task.after) if figures is not None]
+    return " -> ".join(dict.fromkeys(shown(value) for value in values if value is not None))
 
 
 def _fact(value: Any) -> str:
@@ -92,6 +125,9 @@ def plan_page(plan: Plan) -> Page:
     blocks: list[Block] = [Line(f"{plan.migration} {plan.version}: {plan.description}", "head")]
     if not plan.applicable:
         return [*blocks, Line(f"Not applicable here: {plan.reason}", "warn")]
+    if plan.tasks or not (plan.tables or plan.pending_rows):
+        tasks: list[Block] = [_tasks_table(plan.tasks)] if plan.tasks else [Line("Nothing needs it.", "good")]
+        return [*blocks, *tasks, *_warnings(plan.warnings)]
     blocks.append(
         Table(
             ("table", "columns", "pending rows", "of", "size", "estimate"),

@@ -50,11 +50,14 @@ class ArchivedTable:
     columns: Mapping[str, str]
     #: How many rows of it there are in the archive.
     rows: int
+    #: Foreign keys that rows of it broke, by name: they come back as broken as they were.
+    loose: tuple[str, ...] = ()
 
     @staticmethod
-    def describe(shape: Shape, relation: str) -> dict[str, Any]:
+    def describe(shape: Shape, relation: str, loose: Sequence[str]) -> dict[str, Any]:
         """For the ledger: a table by its shape; `relation` is the table where the shape is at a partition."""
         return {
+            "loose": list(loose),
             "relation": relation,
             "key": [field.column for field in shape.key],
             "columns": {field.column: field.type for field in shape.columns},
@@ -126,13 +129,21 @@ def tables_of(parts: Sequence[ArchivePart]) -> dict[str, ArchivedTable]:
     rows: dict[str, int] = {}
     for part in parts:
         for name, table in part.tables.items():
-            earlier = known.get(name, {"columns": {}})
-            known[name] = {**table, "columns": {**earlier["columns"], **table["columns"]}}
+            earlier = known.get(name, {"columns": {}, "loose": []})
+            known[name] = {
+                **table,
+                "columns": {**earlier["columns"], **table["columns"]},
+                "loose": sorted({*earlier["loose"], *table["loose"]}),
+            }
         for name, number in part.rows.items():
             rows[name] = rows.get(name, 0) + number
     return {
         name: ArchivedTable(
-            relation=table["relation"], key=tuple(table["key"]), columns=table["columns"], rows=rows[name]
+            relation=table["relation"],
+            key=tuple(table["key"]),
+            columns=table["columns"],
+            rows=rows[name],
+            loose=tuple(table["loose"]),
         )
         for name, table in sorted(known.items())
     }
@@ -166,6 +177,7 @@ def decode(data: bytes, where: str) -> Manifest:
                     key=tuple(str(column) for column in table["key"]),
                     columns={str(column): str(kind) for column, kind in table["columns"].items()},
                     rows=int(table["rows"]),
+                    loose=tuple(str(key) for key in table["loose"]),
                 )
                 for name, table in body["tables"].items()
             },

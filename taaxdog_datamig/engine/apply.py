@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.engine.job import Job
-    from taaxdog_datamig.ledger import Key
+    from taaxdog_datamig.ledger import Key, Refusal
 
 #: Tries of a chunk that meets other people's locks before it steps around the locked rows.
 _POLITE_TRIES = 2
@@ -39,6 +39,8 @@ class Item:
     new: Texts = attrs.field(repr=False)
     #: What the decision rests on, see `Changes.because`.
     reason: str = ""
+    #: What the row is listed with once it is changed, see `Changes.leaving`.
+    left: Refusal | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -87,6 +87,8 @@ async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> R
     async with db.acquire() as connection, transaction(connection):
         if record["alive"]:
             await ledger.runs.request(connection, record["id"], what)
+        elif what == "cancel" and record["tasks"]:  # maintenance has nothing that could be rolled back
+            await ledger.runs.set_status(connection, record["id"], "failed", "the run was cancelled")
         else:
             await ledger.runs.set_status(connection, record["id"], "paused", record["error"])
         await ledger.audit.append(

@@ -26,6 +26,7 @@ from taaxdog_datamig.errors import (
     LeaseLost,
     PreflightFailed,
     RefusedError,
+    RunCancelled,
     RunError,
     RunPaused,
     ServerRefused,
@@ -36,7 +37,7 @@ from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     import asyncpg
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.reports import Plan, RunReport
     from taaxdog_datamig.engine.start import Started
     from taaxdog_datamig.ledger import ArchivePart
+
+    Steps = Callable[[Started, Plan, datetime], Awaitable[RunReport]]
 
 
 @contextlib.asynccontextmanager
@@ -56,8 +59,17 @@ async def step(events: EventBus, name: str) -> AsyncIterator[None]:
     events.emit(StepFinished(step=name, seconds=time.monotonic() - began))
 
 
-async def drive(started: Started, plan: Plan, started_at: datetime) -> RunReport:
+async def drive(
+    started: Started, plan: Plan, started_at: datetime, steps: Steps | None = None, *, keep: bool = False
+) -> RunReport:
     """Work under the lease, and leave the run in a state that says what happened.
+
+    Args:
+        started: the run.
+        plan: what it is to do.
+        started_at: when it was asked for.
+        steps: what the work is; `work` by default.
+        keep: whatever happens, nothing is rolled back: the steps change no row.
 
     Raises:
         DatamigError: what went wrong; its message also says what became of the run.
@@ -65,7 +77,7 @@ async def drive(started: Started, plan: Plan, started_at: datetime) -> RunReport
     job = started.job
     try:
         async with server_errors(f"running {plan.migration}"), held(job):
-            return await work(started, plan, started_at)
+            return await (steps or work)(started, plan, started_at)
     except (LeaseLost, DatabaseUnavailable):
         await let_go(job)
         raise  # not ours to write any more, or no way to
@@ -77,20 +89,21 @@ async def drive(started: Started, plan: Plan, started_at: datetime) -> RunReport
             await pause_run(job, "interrupted")
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must be left in order
-        raise await _settle(started, error) from None
+        raise await _settle(started, error, keep=keep) from None
 
 
-async def _settle(started: Started, error: Exception) -> DatamigError:
+async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigError:
     """Pause the run or roll it back; returns the error with what was done."""
     job = started.job
     # The words of an error that is not ours may quote a row.
     told = error if isinstance(error, DatamigError) else RunError(f"unexpected: {place(error)}")
     # What the server refuses now it may take later, and a rollback would meet the same refusal. A folder
     # that takes no archive now may have room later.
-    if job.options.on_failure == "pause" or isinstance(told, ServerRefused | RefusedError | ArchiveError):
-        untouched = isinstance(told, PreflightFailed | ArchiveError)
-        if await pause_run(job, str(told), unless_untouched=untouched) == "failed":
-            outcome = "nothing was changed"
+    later = isinstance(told, ServerRefused | RefusedError | ArchiveError)
+    if keep or job.options.on_failure == "pause" or later:
+        over = isinstance(told, PreflightFailed | ArchiveError) or (keep and isinstance(told, RunCancelled))
+        if await pause_run(job, str(told), unless_untouched=over) == "failed":
+            outcome = "what was done stays" if keep else "nothing was changed"
         else:
             outcome = f"the run is paused: `datamig resume {job.run_id}` goes on"
     else:
@@ -106,7 +119,7 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
     position = await steadily(job, "measuring the log", wal_position)
     async with step(events, "execute"):
         await _change_definitions(started)
-        skipped = await execute(job, {table.table: table.pending_rows for table in plan.tables})
+        skipped = await execute(job, plan.pending_by_table())
         # Also when no chunk was left to be written: the budget holds for the run, not for this process.
         job.heed(None)
     async with step(events, "prove"):
@@ -127,7 +140,7 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
         )
         report = attrs.evolve(report, archive_id=await _finish_archive(started, report))
         if not job.dry_run:
-            await _record(started, report)
+            await record_success(started, report)
     return report
 
 
@@ -182,7 +195,7 @@ async def _finish_archive(started: Started, report: RunReport) -> str | None:
     return str(job.run_id)
 
 
-async def _record(started: Started, report: RunReport) -> None:
+async def record_success(started: Started, report: RunReport) -> None:
     """Success, in one transaction that waits for the disk: earlier chunks are durable with it."""
     job = started.job
     entry = {"migration": report.migration, "changed_rows": report.changed_rows, "proof": report.proof}

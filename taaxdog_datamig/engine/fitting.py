@@ -39,6 +39,8 @@ class Fit:
     #: Columns whose type is another now.
     retyped: tuple[Field, ...]
     foreign: tuple[ForeignKey, ...]
+    #: Those of them that rows may break: NOT VALID, or broken by archived rows.
+    broken: tuple[ForeignKey, ...]
     drift: tuple[Drift, ...]
 
     def at(self, columns: Collection[str]) -> Shape:
@@ -142,6 +144,7 @@ def _fit(
         ),
         retyped=tuple(found for column, found in columns.items() if column in changed),
         foreign=foreign,
+        broken=tuple(key for key in foreign if not key.valid or key.name in table.loose),
         drift=tuple(drift),
     )
 

@@ -41,11 +41,19 @@ class Updated:
     keys: list[Key]
     old: list[Texts] = attrs.field(repr=False)
     new: list[tuple[str, ...]] = attrs.field(repr=False)
+    #: See `Target.loose`.
+    loose: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, shape: Shape, rows: Iterable[tuple[Item, Texts]], data_key: bytes) -> Updated:
+    def of(
+        cls,
+        shape: Shape,
+        rows: Iterable[tuple[Item, Texts]],
+        data_key: bytes,
+        loose: tuple[str, ...] = (),
+    ) -> Updated:
         """From changed rows and what is stored in them now."""
-        effect = cls(shape=shape, keys=[], old=[], new=[])
+        effect = cls(shape=shape, keys=[], old=[], new=[], loose=loose)
         for item, stored in rows:
             effect.keys.append(item.key)
             effect.old.append(item.old)
@@ -62,7 +70,7 @@ class Updated:
         return orjson.dumps({"keys": self.keys, "old": self.old, "new": self.new}) + b"\n"
 
     @classmethod
-    def read(cls, shape: Shape, body: bytes) -> Updated:
+    def read(cls, shape: Shape, loose: tuple[str, ...], body: bytes) -> Updated:
         """From the payload."""
         lists = orjson.loads(body)
         return cls(
@@ -70,6 +78,7 @@ class Updated:
             keys=[tuple(key) for key in lists["keys"]],
             old=[tuple(texts) for texts in lists["old"]],
             new=[tuple(texts) for texts in lists["new"]],
+            loose=loose,
         )
 
 
@@ -80,24 +89,33 @@ class Deleted:
     shape: Shape
     rows: int
     lines: bytes = attrs.field(repr=False)
+    #: See `Target.loose`.
+    loose: tuple[str, ...] = ()
 
     def body(self) -> bytes:
         """For the payload and for archives."""
         return self.lines
 
     @classmethod
-    def read(cls, shape: Shape, body: bytes) -> Deleted:
+    def read(cls, shape: Shape, loose: tuple[str, ...], body: bytes) -> Deleted:
         """From the payload."""
-        return cls(shape=shape, rows=body.count(b"\n"), lines=body)
+        return cls(shape=shape, rows=body.count(b"\n"), lines=body, loose=loose)
+
+    def ends(self) -> tuple[Key, Key]:
+        """The keys of the first row and of the last, without looking at those between."""
+        first = self.lines[: self.lines.index(b"\n")]
+        last = self.lines[self.lines.rfind(b"\n", 0, -1) + 1 :]
+        return self._key(first), self._key(last)
 
     def named(self, positions: Sequence[int] | None = None) -> list[Key]:
         """The rows' keys, all or those at `positions`, ascending."""
         lines = self.lines.split(b"\n")[:-1]
         chosen = lines if positions is None else [lines[i] for i in positions]
-        return [
-            tuple(row[field.column] for field in self.shape.key)
-            for row in (orjson.loads(line)["row"] for line in chosen)
-        ]
+        return [self._key(line) for line in chosen]
+
+    def _key(self, line: bytes) -> Key:
+        row = orjson.loads(line)["row"]
+        return tuple(row[field.column] for field in self.shape.key)
 
 
 Effect: TypeAlias = Updated | Deleted
@@ -120,6 +138,7 @@ def pack(effects: Sequence[Effect]) -> bytes:
         {
             "kind": "update" if isinstance(effect, Updated) else "delete",
             "shape": effect.shape.to_json(),
+            "loose": effect.loose,
             "bytes": len(body),
         }
         for effect, body in zip(effects, bodies, strict=True)
@@ -138,7 +157,8 @@ def open_image(blob: bytes, sealer: BlobSealer, context: str) -> list[Effect]:
     effects: list[Effect] = []
     for entry in orjson.loads(payload[:at])["effects"]:
         body = payload[at : at + entry["bytes"]]
-        effects.append(_KINDS[entry["kind"]].read(Shape.from_json(entry["shape"]), body))
+        shape, loose = Shape.from_json(entry["shape"]), tuple(entry["loose"])
+        effects.append(_KINDS[entry["kind"]].read(shape, loose, body))
         at += entry["bytes"]
     return effects
 

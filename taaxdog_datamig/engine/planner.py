@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 
+from taaxdog_datamig.engine.reader import decide
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.errors import PlanDrift
 from taaxdog_datamig.pg.catalog import hangers, leaves
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.migration import DeclaredMigration, Target
+    from taaxdog_datamig.migration import BaseMigration, DeclaredMigration, Target
+    from taaxdog_datamig.pg.catalog import Leaf
     from taaxdog_datamig.pg.database import Database
 
 #: Tables up to this many blocks are counted; larger ones are sampled.
 COUNTED_BLOCKS = 500_000
 SAMPLED_BLOCKS = 50_000
+#: Rows about which a plan asks the transform of a selective target; these stand for all.
+ASKED_ROWS = 20_000
 #: Rows a second between which runs were measured on two cores and local disks.
 RATES = (8_000, 60_000)
 #: Bytes of WAL for a changed row, with its before-image: about 600 measured on `users`.
@@ -42,6 +48,8 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
         for target in targets:
             tables.append(await _plan_table(connection, target))
             said += target.warnings
+            if target.closure is not None and tables[-1].pending_rows:
+                said += target.closure.warnings()
             said += _warnings(tables[-1])
     rows = sum(table.pending_rows for table in tables)
     return Plan(
@@ -68,11 +76,19 @@ async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> T
     heaps = await leaves(connection, relation.oid)
     pages = sum(leaf.pages for leaf in heaps)
     sample = "" if pages <= COUNTED_BLOCKS else f" TABLESAMPLE SYSTEM ({100 * SAMPLED_BLOCKS / pages:.6f})"
-    row = await connection.fetchrow(
-        f"SELECT count(*) FILTER (WHERE {target.pending}) AS pending, count(*) AS total"
-        f" FROM {relation.quoted} AS t{sample}"
-    )
+    conditions = [target.pending]
+    if target.selective and target.inspect is not None:
+        conditions.append(f"({target.inspect}) AND ({target.pending}) IS NOT TRUE")
+    counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
+    row = await connection.fetchrow(f"SELECT count(*), {counts} FROM {relation.quoted} AS t{sample}")
     assert row is not None
+    total, *found = row
+    asked = [
+        await _ask(connection, target, condition, heaps, rows)
+        for condition, rows in zip(conditions, found, strict=True)
+    ]
+    sampled = sample or any(asked_of.sampled for asked_of in asked)
+    left = sum((asked_of.left for asked_of in asked), Counter[str]())
     scale = 1.0 if not sample else pages / SAMPLED_BLOCKS
     deleting = target.action == "delete"
     names = [] if deleting else [field.column for field in target.shape.columns]
@@ -81,19 +97,56 @@ async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> T
         table=target.shape.table,
         relation=relation.label,
         columns=tuple(names),
-        pending_rows=round(row["pending"] * scale),
-        estimate="sampled" if sample else "counted",
-        total_rows=round(row["total"] * scale),
+        pending_rows=round(sum(asked_of.changed for asked_of in asked) * scale),
+        estimate="sampled" if sampled else "counted",
+        total_rows=round(total * scale),
         heap_bytes=pages * 8192,
         windows=sum(-(-max(leaf.pages, 1) // WINDOW_BLOCKS) for leaf in heaps),
         ddl=tuple(ddl.do for ddl in target.ddl),
         triggers=hanging.triggers,
         indexes=hanging.indexes + hanging.unique_indexes,
+        left={code: round(rows * scale) for code, rows in sorted(left.items())},
     )
+
+
+@attrs.frozen(kw_only=True)
+class _Asked:
+    """What becomes of rows, as their transform says."""
+
+    changed: int
+    left: Counter[str] = attrs.field(factory=Counter)
+    #: Whether some were asked about, to stand for all.
+    sampled: bool = False
+
+
+async def _ask(
+    connection: PoolConnectionProxy[Any], target: Target, condition: str, heaps: Sequence[Leaf], rows: int
+) -> _Asked:
+    """Have the transform of a selective target decide about rows, the first in heap order."""
+    if not target.selective or target.table.relation.kind not in {"r", "p"}:
+        return _Asked(changed=rows)
+    asked = changed = 0
+    left: Counter[str] = Counter()
+    for heap in heaps:
+        query = target.shape.at(heap.relation).window_sql(condition, target.lookups.values())
+        records = await connection.fetch(query, (0, 0), (2**32 - 1, 0), ASKED_ROWS - asked)
+        batch = decide(target, records)
+        asked += len(records)
+        changed += len(batch.items)
+        listed = [*batch.refusals, *(item.left for item in batch.items if item.left)]
+        left.update(refusal.code for refusal in listed if refusal.left)
+    if asked < ASKED_ROWS:
+        return _Asked(changed=changed, left=left)
+    share = rows / asked
+    of_all = Counter({code: round(count * share) for code, count in left.items()})
+    return _Asked(changed=round(changed * share), left=of_all, sampled=rows > asked)
 
 
 def _warnings(table: TablePlan) -> list[str]:
     said = []
+    if table.left:
+        codes = ", ".join(f"{rows:,} {code}" for code, rows in table.left.items())
+        said.append(f"{table.relation}: rows will be left as they are, and listed: {codes}")
     if table.indexes:
         said.append(
             f"{table.relation}: {', '.join(table.indexes)} index changed columns: searches by the old value "
@@ -112,7 +165,7 @@ def _warnings(table: TablePlan) -> list[str]:
     return said
 
 
-def fingerprint(migration: DeclaredMigration, targets: Sequence[Target]) -> str:
+def fingerprint(migration: BaseMigration, targets: Sequence[Target]) -> str:
     """Changes whenever the migration's code, its predicates or what they apply to change."""
     try:
         code = inspect.getsource(inspect.getmodule(type(migration)) or type(migration))
@@ -149,10 +202,10 @@ def check_pinned(plan: Plan, pinned: Mapping[str, Any], *, begun: str | None = N
         )
     if begun:
         return
-    before = {table.get("table"): table.get("pending_rows", 0) for table in pinned.get("tables", ())}
-    for table in plan.tables:
-        was = before.get(table.table, 0)
-        if abs(table.pending_rows - was) > BAND[0] * was + BAND[1]:
-            raise PlanDrift(
-                f"{table.table} has {table.pending_rows:,} pending rows, the pinned plan {was:,}", todo
-            )
+    before: Counter[str] = Counter()
+    for table in pinned.get("tables", ()):
+        before[str(table.get("table"))] += table.get("pending_rows", 0)
+    for name, rows in plan.pending_by_table().items():
+        was = before[name]
+        if abs(rows - was) > BAND[0] * was + BAND[1]:
+            raise PlanDrift(f"{name} has {rows:,} pending rows, the pinned plan {was:,}", todo)

@@ -78,9 +78,10 @@ def check_relation(target: Target) -> None:
 
 
 def _check_privileges(relation: Relation, target: Target) -> None:
-    for node in target.closure.nodes.values() if target.closure else ():
-        other = node.table.relation
-        if not (other.may_select and other.may_update and other.may_delete):
+    closure = target.closure
+    deleted = [node.table.relation for node in closure.nodes.values()] if closure else []
+    for other in (*deleted, *(table.relation for table in closure.cut.values())) if closure else ():
+        if not (other.may_select and other.may_update and (other.may_delete or other not in deleted)):
             raise PreflightFailed(
                 f"the role may not read, update and delete rows of {other.label}",
                 f"GRANT SELECT, UPDATE, DELETE ON {other.quoted} to it",

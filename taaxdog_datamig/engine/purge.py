@@ -132,15 +132,27 @@ class WindowPurge:
             quote=_QUOTE,
         )
         lines = b"".join(pieces)
-        rows_gone = lines.count(b"\n")
-        effect = Deleted(shape=self.shape, rows=rows_gone, lines=lines)
+        if not lines:
+            return Written()
+        effect = Deleted(shape=self.shape, rows=lines.count(b"\n"), lines=lines, loose=self.target.loose)
+        first, last = effect.ends()
         return Written(
-            effects=[effect] if rows_gone else (),
-            changed=rows_gone,
-            first_key=effect.named([0])[0] if rows_gone else None,
-            last_key=effect.named([rows_gone - 1])[0] if rows_gone else None,
+            effects=[effect],
+            changed=effect.rows,
+            first_key=first,
+            last_key=last,
             size=len(lines) // _TEXT_TO_WAL,
         )
+
+    async def last_rows(
+        self, connection: PoolConnectionProxy[Any], limit: int, mode: Mode
+    ) -> tuple[Written, bool]:
+        """Delete what is still pending, up to some rows, and whether that is all."""
+        if self.closure.simple:
+            return await self.delete_range(connection, self.window.start, self.window.end, mode), True
+        rows = await self._roots(connection, (self.window.start, 0), mode, limit + 1)
+        written, complete = await self._delete_families(connection, [tuple(row)[1:] for row in rows], mode)
+        return written, complete and len(rows) <= limit
 
     async def families(self) -> None:
         """Delete rows with what refers to them, some at a time."""
@@ -168,12 +180,16 @@ class WindowPurge:
                 after = last
 
     async def _roots(
-        self, connection: PoolConnectionProxy[Any], after: tuple[int, int], mode: Mode
+        self,
+        connection: PoolConnectionProxy[Any],
+        after: tuple[int, int],
+        mode: Mode,
+        limit: int | None = None,
     ) -> list[asyncpg.Record]:
         where = self._where("t.ctid > $1::tid AND t.ctid < $2::tid", 4)
         query = f"{self._lock_sql(where, mode, 'LIMIT $3')}"
         end = (self.window.end, 0)
-        return await connection.fetch(query, after, end, self.job.size.rows, *self._extra())
+        return await connection.fetch(query, after, end, limit or self.job.size.rows, *self._extra())
 
     async def _delete_families(
         self, connection: PoolConnectionProxy[Any], keys: Sequence[Key], mode: Mode
@@ -184,7 +200,7 @@ class WindowPurge:
             return await self._one_by_one(connection, keys), True
         # A dry run takes back what it deletes: it would meet the same children again and again.
         budget = None if self.job.dry_run else max(self.job.size.rows, 1)
-        removal = Removal(connection, self.closure, self.job.data_key, budget)
+        removal = Removal(connection, self.closure, self.job.data_key, budget, self.target.loose)
         held = await removal.held(self.shape, keys)
         free = [key for key in keys if key not in held]
         complete = await removal.remove(self.shape, free)
@@ -204,7 +220,7 @@ class WindowPurge:
         """Delete row by row, each in a savepoint, so that those the server refuses stand alone."""
         effects, refusals, changed = [], [], 0
         for key in keys:
-            removal = Removal(connection, self.closure, self.job.data_key, None)
+            removal = Removal(connection, self.closure, self.job.data_key, None, self.target.loose)
             try:
                 async with transaction(connection):
                     held = await removal.held(self.shape, [key])

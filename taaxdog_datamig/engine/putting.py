@@ -108,17 +108,28 @@ class Putter:
         ]
         for part in parts:
             await self._part(part, None)
-        while self._orphans:
-            waiting, self._orphans = self._orphans, defaultdict(list)
+        before = -1
+        while self._orphans and self.inserted.total() != before:
             before = self.inserted.total()
-            for part in parts:
-                if part.name in waiting:
-                    await self._part(part, {row.number for row in waiting[part.name]})
+            await self._again(parts)
             if self.inserted.total() == before:
-                break
+                await self._circles(parts)
+        for left in self._orphans.values():
+            for row in left:
+                self._refuse(row)
+
+    async def _again(self, parts: Sequence[ArchivePart]) -> None:
+        """Try rows that missed another one."""
+        waiting, self._orphans = self._orphans, defaultdict(list)
         for part in parts:
-            if left := self._orphans.pop(part.name, []):
-                await self._together(part, left)
+            if part.name in waiting:
+                await self._part(part, {row.number for row in waiting[part.name]})
+
+    async def _circles(self, parts: Sequence[ArchivePart]) -> None:
+        """Try them together, part by part."""
+        for part in parts:
+            if part.name in self._orphans and await self._together(part, self._orphans[part.name]):
+                del self._orphans[part.name]
 
     async def _part(self, part: ArchivePart, only: Collection[int] | None) -> None:
         """Put back a part's rows, or those at some places in it."""
@@ -212,9 +223,10 @@ class Putter:
         there = {row["ord"] - 1 for row in await connection.fetch(shape.present_sql(), *keys)}
         outcome = _Outcome(present={lines[place].key for place in there})
         absent = [line for place, line in enumerate(lines) if place not in there]
-        # A foreign key that is NOT VALID lets rows stay that it would not let in: see `takeback`.
-        aside = any(not key.valid for key in fit.foreign) and await may_set_aside(connection)
-        holding = "".join(f" AND NOT {key.dangling('t')}" for key in fit.foreign if aside and key.valid)
+        # Rows come back as broken as they were: see `takeback`.
+        aside = bool(fit.broken) and await may_set_aside(connection)
+        checked = [key for key in fit.foreign if key not in fit.broken] if aside else []
+        holding = "".join(f" AND NOT {key.dangling('t')}" for key in checked)
         statement = _Statement(connection, fit, lines[0].row, holding)
         await statement.insert(absent, outcome, bisect=mode.bisect)
         refused = {row.key for row in outcome.refused}
@@ -225,8 +237,8 @@ class Putter:
             await restore_triggers(connection)
         return outcome
 
-    async def _together(self, part: ArchivePart, left: Sequence[Refused]) -> None:
-        """References that go round hold only when all the rows come at once."""
+    async def _together(self, part: ArchivePart, left: Sequence[Refused]) -> bool:
+        """Insert rows at once, since references that go round hold only then; tells whether they are in."""
         groups = await anyio.to_thread.run_sync(self._groups, part, {row.number for row in left})
         shapes = {table: self.fits[table].at(lines[0].row) for table, lines in groups.items()}
         inserts = [
@@ -260,9 +272,7 @@ class Putter:
             self.chunks += 1
             for table, lines in groups.items():
                 self.inserted[table] += len(lines)
-            return
-        for row in left:
-            self._refuse(row)
+        return done
 
 
 @attrs.frozen

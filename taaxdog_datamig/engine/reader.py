@@ -93,26 +93,35 @@ def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[st
 
 def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | None = None) -> Batch:
     """Have the migration decide about each row."""
+    batch = decide(target, records)
+    if size is not None:
+        first = 1 + len(target.shape.key)
+        last = first + len(target.shape.columns)
+        read = sum(len(text) for record in records for text in record[first:last] if text)
+        size.learn(len(records), read)
+    failpoints.hit("after-transform")
+    return batch
+
+
+def decide(target: Target, records: Sequence[asyncpg.Record]) -> Batch:
+    """What the migration says of each row, for a run or a plan."""
     batch = Batch()
     keys = len(target.shape.key)
     width = len(target.shape.columns)
-    read = 0
     outcomes = ask(target, [row_of(target, record) for record in records])
     for record, outcome in zip(records, outcomes, strict=True):
         key: Key = record[1 : 1 + keys]
         old: Texts = record[1 + keys : 1 + keys + width]
-        read += sum(len(text) for text in old if text)
         new = _decided(target, key, old, outcome)
         if isinstance(new, Refusal):
             batch.refusals.append(new)
+        elif new is not None and new.new == old and new.left is not None:
+            batch.refusals.append(new.left)
         elif new is None or new.new == old:
             batch.skipped += 1
         else:
             batch.items.append(new)
             batch.tids.append(record[0])
-    if size is not None:
-        size.learn(len(records), read)
-    failpoints.hit("after-transform")
     return batch
 
 
@@ -149,8 +158,7 @@ def _decided(target: Target, key: Key, old: Texts, outcome: Outcome | Exception)
     if isinstance(outcome, Skip):
         return None
     if isinstance(outcome, Leave | Reject):
-        left = isinstance(outcome, Leave)
-        return Refusal(key=key, code=outcome.code, reason=outcome.reason, left=left)
+        return _listed(key, outcome)
     names = {field.name for field in target.shape.columns}
     if unknown := outcome.keys() - names:
         # A name of the table's own may be told; anything else may be a value in the place of a name.
@@ -167,7 +175,12 @@ def _decided(target: Target, key: Key, old: Texts, outcome: Outcome | Exception)
         )
     except Exception as error:  # noqa: BLE001 - a value that has no text form
         return _raised(key, error)
-    return Item(key, old, new, outcome.reason)
+    return Item(key, old, new, outcome.reason, _listed(key, outcome.left) if outcome.left else None)
+
+
+def _listed(key: Key, outcome: Leave | Reject) -> Refusal:
+    left = isinstance(outcome, Leave)
+    return Refusal(key=key, code=outcome.code, reason=outcome.reason, left=left)
 
 
 def _raised(key: Key, error: Exception) -> Refusal:

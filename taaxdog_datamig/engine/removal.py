@@ -7,6 +7,7 @@ one statement, which returns them as they were in that moment: that is the archi
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -19,7 +20,7 @@ from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.rows import transposed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -40,12 +41,14 @@ class Removal:
         closure: of the table whose rows go.
         data_key: keys the digests of columns that become NULL.
         budget: rows that may be touched besides the roots; None for any number.
+        loose: see `Target.loose`.
     """
 
     connection: PoolConnectionProxy[Any]
     closure: Closure
     data_key: bytes
     budget: int | None
+    loose: tuple[str, ...] = ()
     effects: list[Effect] = attrs.field(factory=list)
     _going: dict[int, set[Key]] = attrs.field(factory=dict)
 
@@ -53,7 +56,8 @@ class Removal:
         """Those of the rows that records on hold refer to, with the records' table."""
         found: dict[Key, str] = {}
         for way in self.closure.held:
-            rows = await self.connection.fetch(_held_sql(shape, way), *transposed(keys, len(shape.key)))
+            async with _scanning(self.connection, *way.path):
+                rows = await self.connection.fetch(_held_sql(shape, way), *transposed(keys, len(shape.key)))
             for row in rows:
                 found.setdefault(keys[row["ord"] - 1], way.table)
         return found
@@ -84,7 +88,8 @@ class Removal:
             rows = await self.connection.fetch(shape.delete_sql(), *transposed(keys, len(shape.key)))
             if rows:
                 lines = "\n".join(row["line"] for row in rows).encode() + b"\n"
-                self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines))
+                loose = self.loose if node.table.relation.oid == self.closure.root else ()
+                self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines, loose=loose))
         else:
             going.difference_update(keys)
         return complete
@@ -99,9 +104,9 @@ class Removal:
 
     async def _cut(self, reference: ForeignKey, shape: Shape, keys: Sequence[Key]) -> bool:
         """Take the reference away from the rows that refer to these."""
-        node = self.closure.nodes[reference.child]
-        columns = {name: node.table.relation.columns[name] for name in reference.child_columns}
-        cut = shape_of(node.table, columns)
+        table = self.closure.cut[reference.child]
+        columns = {name: table.relation.columns[name] for name in reference.child_columns}
+        cut = shape_of(table, columns)
         width = len(cut.key)
         found = await self._children(reference, shape, keys, cut, reference.child_columns)
         nothing = (None,) * len(columns)
@@ -134,19 +139,23 @@ class Removal:
         """Lock the rows that refer to these, up to the budget and one more: their key and some columns."""
         selected = ", ".join(f"t.{ident(name)}::text" for name in (*(f.column for f in child.key), *columns))
         limit = "" if self.budget is None else f" LIMIT {self.budget + 1}"
-        if not reference.indexed:
-            await self.connection.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_seqscan = on")
-        try:
+        async with _scanning(self.connection, reference):
             return await self.connection.fetch(
                 f"SELECT {selected} FROM {named(shape, reference.parent_columns)}"
                 f" JOIN {reference.child_name} AS t ON {reference.child_is('t', 'p')}{limit} FOR UPDATE OF t",
                 *transposed(keys, len(shape.key)),
             )
-        finally:
-            if not reference.indexed:
-                await self.connection.execute(
-                    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off"
-                )
+
+
+@contextlib.asynccontextmanager
+async def _scanning(connection: PoolConnectionProxy[Any], *references: ForeignKey) -> AsyncIterator[None]:
+    """Let the planner read a child whole where it has no index: once a chunk, not once a row."""
+    scan = not all(reference.indexed for reference in references)
+    if scan:
+        await connection.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_seqscan = on")
+    yield
+    if scan:
+        await connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off")
 
 
 def named(shape: Shape, columns: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -54,6 +55,32 @@ class TablePlan:
     triggers: tuple[str, ...] = ()
     #: Indexes on the changed columns.
     indexes: tuple[str, ...] = ()
+    #: Rows that will be left as they are on purpose and listed, by code; where a plan can tell.
+    left: dict[str, int] = attrs.field(factory=dict)
+
+
+TaskOutcome: TypeAlias = Literal[
+    "pending", "done", "not-needed", "locked", "not-permitted", "gone", "interrupted", "refused"
+]
+
+
+@attrs.frozen(kw_only=True)
+class TaskReport:
+    """What maintenance would do, or did, to one table or index."""
+
+    #: Qualified name of the table or index.
+    relation: str
+    #: vacuum, freeze, analyze or reindex; the first two analyse, too.
+    action: str
+    reason: str
+    #: "pending" is still to be done; all but that, "done" and "not-needed" were skipped, and `note` says why.
+    outcome: TaskOutcome
+    note: str = ""
+    seconds: float = 0.0
+    #: Figures before and after: bytes, rows, dead_rows, changed_rows, all_visible, statistics_age,
+    #: freeze_share, bloat_bytes.
+    before: dict[str, Any]
+    after: dict[str, Any] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +94,8 @@ class Plan:
     applicable: bool
     reason: str = ""
     tables: tuple[TablePlan, ...] = ()
+    #: What maintenance would do; it changes no row.
+    tasks: tuple[TaskReport, ...] = ()
     #: Bytes of table growth and of WAL, roughly.
     growth_bytes: int = 0
     wal_bytes: int = 0
@@ -81,6 +110,13 @@ class Plan:
     def pending_rows(self) -> int:
         """Rows expected to change, all tables together."""
         return sum(table.pending_rows for table in self.tables)
+
+    def pending_by_table(self) -> dict[str, int]:
+        """The same by logical table; a table may have several targets."""
+        rows: Counter[str] = Counter()
+        for table in self.tables:
+            rows[table.table] += table.pending_rows
+        return dict(rows)
 
 
 @attrs.frozen(kw_only=True)
@@ -131,6 +167,8 @@ class RunReport:
     proof: dict[str, Any] = attrs.field(factory=dict)
     warnings: tuple[str, ...] = ()
     tables: tuple[TableReport, ...] = ()
+    #: What maintenance did, over all processes that worked on the run.
+    tasks: tuple[TaskReport, ...] = ()
     #: True when this process continued a run that another one had left.
     resumed: bool = False
     error: str | None = None
@@ -204,3 +242,5 @@ class MigrationState:
     pending: int | None
     applicable: bool
     reason: str
+    #: What maintenance would do, counted by task; None for any other migration.
+    tasks: int | None = None

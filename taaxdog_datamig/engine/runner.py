@@ -13,6 +13,7 @@ from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.drive import drive, step, work
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.maintenance import maintain, plan_maintenance, waiting
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
 from taaxdog_datamig.engine.preflight import (
     check_archive,
@@ -32,6 +33,7 @@ from taaxdog_datamig.events import EventBus, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
 from taaxdog_datamig.migration import (
     DeclaredMigration,
+    MaintenanceMigration,
     MigrationContext,
     NotApplicable,
     Registry,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
-    from taaxdog_datamig.migration import Target
+    from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
 
 
@@ -86,9 +88,10 @@ class Runner:
         """Every migration with its pending rows here, or why it does not apply."""
         states = []
         for name, kind in self.registry.migrations.items():
-            pending, applicable, reason = None, True, ""
+            pending, applicable, reason, tasks = None, True, "", None
             try:
                 plan = await self.plan(name)
+                tasks = len(waiting(plan)) if issubclass(kind, MaintenanceMigration) else None
                 pending, applicable, reason = plan.pending_rows, plan.applicable, plan.reason
             except DatamigError as error:
                 reason = str(error)
@@ -101,6 +104,7 @@ class Runner:
                     pending=pending if applicable else None,
                     applicable=applicable,
                     reason=reason,
+                    tasks=tasks,
                 )
             )
         return states
@@ -118,6 +122,9 @@ class Runner:
             RefusedError, SettingsError: it cannot be planned here.
         """
         migration = await self._migration(name, dry_run=True, arguments=arguments)
+        if isinstance(migration, MaintenanceMigration):
+            return await plan_maintenance(migration)
+        assert isinstance(migration, DeclaredMigration)
         try:
             targets = await migration.targets()
         except NotApplicable as answer:
@@ -146,6 +153,9 @@ class Runner:
         self._check(options)
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run, arguments=options.arguments)
+        if isinstance(migration, MaintenanceMigration):
+            return await maintain(self.db, migration, options, self.events, started_at)
+        assert isinstance(migration, DeclaredMigration)
         if (
             not options.dry_run
             and (report := await self._finished(migration, options, started_at)) is not None
@@ -249,12 +259,12 @@ class Runner:
 
     async def _migration(
         self, name: str, *, dry_run: bool, arguments: Mapping[str, str] | None = None
-    ) -> DeclaredMigration:
+    ) -> BaseMigration:
         kind = self.registry.get(name)
         async with self.db.acquire() as connection:
             profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
         keyring = Keyring.from_settings(self.settings)
-        migration = kind(
+        return kind(
             MigrationContext(
                 db=self.db,
                 settings=self.settings,
@@ -264,8 +274,6 @@ class Runner:
                 arguments=arguments_of(kind, arguments),
             )
         )
-        assert isinstance(migration, DeclaredMigration)
-        return migration
 
     async def _begun(self, migration: DeclaredMigration) -> str | None:
         """The fingerprint under which an unfinished run of the migration began."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.reports import Plan, RunOptions
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.ledger import ArchivePart
-    from taaxdog_datamig.migration import DeclaredMigration, Target
+    from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
 
 
@@ -44,7 +44,7 @@ class Proposal:
     """A run that passed its checks and may begin."""
 
     db: Database
-    migration: DeclaredMigration
+    migration: BaseMigration
     targets: Sequence[Target]
     plan: Plan
     options: RunOptions
@@ -306,17 +306,19 @@ def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
 
 def _matched(targets: Sequence[Target], shapes: Sequence[Shape], run_id: uuid.UUID) -> list[Target]:
     """The targets as the unfinished run knows them: by now the columns may be widened already."""
-    now = {target.shape.table: target for target in targets}
+    now = {_identity(target.shape): target for target in targets}
     matched = []
     for shape in shapes:
-        target = now.get(shape.table)
-        same = target is not None and (
-            {field.name for field in target.shape.columns} == {field.name for field in shape.columns}
-        )
-        if target is None or not same:
+        target = now.get(_identity(shape))
+        if target is None:
             raise PlanDrift(
                 f"run {run_id} works on {shape.table}, which is not as it was when the run began",
                 f"Undo it with `datamig rollback {run_id}`, then start anew",
             )
         matched.append(attrs.evolve(target, shape=shape))
     return matched
+
+
+def _identity(shape: Shape) -> tuple[str, frozenset[str]]:
+    """Tells targets apart: a table may have several, with other columns each."""
+    return shape.table, frozenset(field.name for field in shape.columns)

@@ -70,7 +70,8 @@ async def summarise(
 
 
 def _table(name: str, total: dict[str, int], listed: dict[str, tuple[int, int]]) -> TableReport:
-    quarantined, left = listed.get(name, (0, 0))
+    # A table may have several targets; its list is told once.
+    quarantined, left = listed.pop(name, (0, 0))
     return TableReport(
         table=name,
         changed_rows=total.get("changed", 0),

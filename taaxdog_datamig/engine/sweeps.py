@@ -55,8 +55,8 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
     sweep = await _first_sweep(job)
     failpoints.hit("after-windows")
     closing, before, delays = 0, 0, Backoff().delays()
-    for target in job.targets:
-        job.events.emit(TableStarted(table=target.shape.table, rows=pending.get(target.shape.table, 0)))
+    for table in dict.fromkeys(target.shape.table for target in job.targets):
+        job.events.emit(TableStarted(table=table, rows=pending.get(table, 0)))
     while True:
         await _run_windows(job, sweep)
         failpoints.hit("after-sweep")
@@ -151,9 +151,10 @@ async def _claim(job: Job, sweep: int) -> Claim | None:
 async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
     """Everything that is to be done in one window."""
     recorded = False
+    look = _inspect if sweep == INSPECTION else _pass
     while not recorded:
         outages = job.outages
-        skipped = await _pass(job, sweep, claim, size)
+        skipped = await look(job, sweep, claim, size)
 
         async def done(
             connection: PoolConnectionProxy[Any], outages: int = outages, skipped: int = skipped
@@ -166,6 +167,25 @@ async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
             return True
 
         recorded = await steadily(job, "recording a window", done)
+
+
+async def _inspect(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
+    """Look at the window's rows until each that is to be changed is: no closing sweep would find it again.
+
+    Raises:
+        RunPaused: the application keeps writing or locking them.
+    """
+    delays = Backoff().delays()
+    for _ in range(MAX_SWEEPS):
+        conflicts = job.count(claim.target).conflicts
+        skipped = await _pass(job, sweep, claim, size)
+        if job.count(claim.target).conflicts == conflicts:
+            return skipped
+        await job.wait("the application writes or locks rows that are looked at", next(delays))
+    raise RunPaused(
+        f"after {MAX_SWEEPS} looks at {claim.window.relation} rows are still written or locked",
+        f"When the application is quieter, `datamig resume {job.run_id}` goes on",
+    )
 
 
 async def _pass(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.engine.images import Effect
     from taaxdog_datamig.ledger import Key
+    from taaxdog_datamig.pg.keys import ForeignKey
 
 
 async def take_back(
@@ -27,12 +28,24 @@ async def take_back(
 ) -> list[Key]:
     """Give the rows their old values back, or put them back, inside the caller's transaction.
 
+    A row may break a foreign key that would not let it in again: one that is NOT VALID, or that broken rows
+    came under while triggers were off. Where it may, and the role may, rows come back as replicated ones do,
+    and the other foreign keys are looked at by us.
+
     Returns:
         The keys of rows left alone: changed since, gone, there again, or refused by the server.
     """
+    foreign = await keys_of_name(connection, effect.shape.relation)
+    broken = [key for key in foreign if not key.valid or key.name in effect.loose]
+    aside = bool(broken) and await may_set_aside(connection)
     if isinstance(effect, Updated):
-        return await _give_back(connection, effect, data_key, mode)
-    return await put_back(connection, effect, mode)
+        kept = await _give_back(connection, effect, data_key, mode)
+    else:
+        checked = [key for key in foreign if key not in broken] if aside else []
+        kept = await put_back(connection, effect, mode, checked)
+    if aside:
+        await restore_triggers(connection)
+    return kept
 
 
 async def _give_back(
@@ -49,24 +62,24 @@ async def _give_back(
     return [key for key in effect.keys if key not in back]
 
 
-async def put_back(connection: PoolConnectionProxy[Any], effect: Deleted, mode: Mode) -> list[Key]:
+async def put_back(
+    connection: PoolConnectionProxy[Any], effect: Deleted, mode: Mode, checked: Sequence[ForeignKey] = ()
+) -> list[Key]:
     """Insert deleted rows again; returns the keys of those that cannot be.
 
-    A foreign key that is NOT VALID lets rows stay that it would not let in: where the table has one, and
-    the role may, rows come back as replicated ones do, and the valid foreign keys are looked at by us.
+    Args:
+        connection: where the caller's transaction is open.
+        effect: the rows.
+        mode: whether to find the rows that the server refuses.
+        checked: foreign keys that the server does not look at now: rows without a parent are left out.
     """
     lines = [line.decode() for line in effect.lines.split(b"\n")[:-1]]
-    foreign = await keys_of_name(connection, effect.shape.relation)
-    aside = any(not key.valid for key in foreign) and await may_set_aside(connection)
-    valid = [key for key in foreign if key.valid] if aside else []
-    query = effect.shape.insert_sql("".join(f" AND NOT {key.dangling('t')}" for key in valid))
+    query = effect.shape.insert_sql("".join(f" AND NOT {key.dangling('t')}" for key in checked))
     back: set[Key] = set()
     if mode.bisect:
         await _bisect(connection, query, lines, back)
     else:
         back.update(tuple(row) for row in await connection.fetch(query, lines))
-    if aside:
-        await restore_triggers(connection)
     if len(back) == effect.rows:
         return []
     return [key for key in effect.named() if key not in back]

@@ -115,6 +115,10 @@ async def undo(
     record = await control.find(db, ref)
     await await_session_end(db, events, record["migration"])
     record = await control.find(db, str(record["id"]))
+    if record["tasks"]:
+        raise RefusedError(
+            f"run {record['id']} of {record['migration']} has nothing to roll back: it changed no row"
+        )
     refuse_alive(record)
     if record["status"] == "rolled_back":
         raise RefusedError(

@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.rows import Shape
 
 
-#: What a chunk changes, and what is listed with it.
-Rows: TypeAlias = "tuple[Sequence[Item], Sequence[Refusal]]"
-Read: TypeAlias = "Callable[[PoolConnectionProxy[Any]], Awaitable[Rows]]"
-
-
 @attrs.frozen(kw_only=True)
 class Written:
     """What the statements of a chunk did, before it is committed."""
@@ -96,7 +91,7 @@ class ChunkWriter:
         """
 
         async def work(connection: PoolConnectionProxy[Any], mode: Mode) -> Written:
-            return await self._update(connection, relation, items, refusals, mode)
+            return await self.update(connection, relation, items, refusals, mode)
 
         await self.commit(relation, work)
 
@@ -119,13 +114,8 @@ class ChunkWriter:
         self._committed(result)
         return result
 
-    async def write_at_once(self, relation: str, read: Read) -> None:
-        """Commit one chunk of rows that are read inside its transaction, or raise what the server says."""
-
-        async def work(connection: PoolConnectionProxy[Any], mode: Mode) -> Written:
-            items, refusals = await read(connection)
-            return await self._update(connection, relation, items, refusals, mode)
-
+    async def commit_at_once(self, relation: str, work: Work) -> None:
+        """Commit one chunk, or raise what the server says."""
         self._committed(await self._transaction(uuid.uuid4(), relation, work, Mode()))
 
     def _committed(self, result: Committed) -> None:
@@ -192,7 +182,7 @@ class ChunkWriter:
     def _table(self) -> str:
         return self.job.shapes[self.target].table
 
-    async def _update(
+    async def update(
         self,
         connection: PoolConnectionProxy[Any],
         relation: str,
@@ -200,6 +190,7 @@ class ChunkWriter:
         refusals: Sequence[Refusal],
         mode: Mode,
     ) -> Written:
+        """Change rows inside the chunk's transaction."""
         job = self.job
         shape = job.shapes[self.target].at(relation)
         place = shape
@@ -211,11 +202,15 @@ class ChunkWriter:
         refused = [
             Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
         ]
+        # With the change itself: a row that is listed is not looked at again.
+        left = [item.left for item, _ in changed if item.left is not None]
         return Written(
-            effects=[Updated.of(shape, changed, job.data_key)] if changed else (),
+            effects=[Updated.of(shape, changed, job.data_key, job.targets[self.target].loose)]
+            if changed
+            else (),
             changed=len(changed),
             conflicts=len(items) - len(changed) - len(refused),
-            refusals=[*refusals, *refused],
+            refusals=[*refusals, *refused, *left],
             first_key=items[0].key if items else None,
             last_key=items[-1].key if items else None,
             size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
@@ -231,7 +226,7 @@ class ChunkWriter:
         whole = {shape.table: shape.relation for shape in self.job.shapes}
         tables = {
             effect.shape.table: ArchivedTable.describe(
-                effect.shape, whole.get(effect.shape.table, effect.shape.relation)
+                effect.shape, whole.get(effect.shape.table, effect.shape.relation), effect.loose
             )
             for effect in deletions
         }
@@ -269,7 +264,9 @@ class ChunkWriter:
         job = self.job
         image = None
         if written.effects and not job.dry_run:
-            image = job.sealer.seal(pack(written.effects), context_of(job.run_id, entry.target))
+            context = context_of(job.run_id, entry.target)
+            # On a thread: the signs of life, and other workers, go on meanwhile.
+            image = await anyio.to_thread.run_sync(lambda: job.sealer.seal(pack(written.effects), context))
         failpoints.hit("after-image")
         row = await job.ledger.work.add_chunk(connection, entry, self._table, image)
         for part in parts:

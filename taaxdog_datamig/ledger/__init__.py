@@ -14,6 +14,7 @@ import attrs
 from taaxdog_datamig.ledger.audit import Audit, actor, package_version
 from taaxdog_datamig.ledger.install import install, install_temporary, installed_version
 from taaxdog_datamig.ledger.runs import UNFINISHED, NewRun, Runs, owner_is_dead
+from taaxdog_datamig.ledger.tasks import TaskEntry, Tasks
 from taaxdog_datamig.ledger.work import ArchivePart, ChunkEntry, Claim, Key, Refusal, Work, outside_quarantine
 from taaxdog_datamig.pg.sql import queries
 
@@ -31,6 +32,8 @@ __all__ = [
     "NewRun",
     "Refusal",
     "Runs",
+    "TaskEntry",
+    "Tasks",
     "Work",
     "actor",
     "install",
@@ -50,6 +53,7 @@ class Ledger:
     runs: Runs
     work: Work
     audit: Audit
+    tasks: Tasks
     _sql: MappingProxyType[str, str] = attrs.field(repr=False)
 
     @classmethod
@@ -58,7 +62,7 @@ class Ledger:
         sql = MappingProxyType(
             {name: text.replace("datamig.", f"{schema}.") for name, text in queries(__name__).items()}
         )
-        return cls(schema, Runs(sql), Work(sql), Audit(sql), sql)
+        return cls(schema, Runs(sql), Work(sql), Audit(sql), Tasks(sql), sql)
 
     async def canaries(self, connection: PoolConnectionProxy[Any]) -> dict[str, str]:
         """Key id to canary token, of every key that has been used on this database."""

@@ -66,7 +66,8 @@ SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.tar
        c.changed, c.restored, c.kept,
        (SELECT count(*) FROM datamig.quarantine q WHERE q.run_id = r.id AND NOT q.left_alone) AS quarantined,
        (SELECT count(*) FROM datamig.before_images b JOIN datamig.chunks h ON h.id = b.chunk_id
-        WHERE h.run_id = r.id) AS images
+        WHERE h.run_id = r.id) AS images,
+       (SELECT count(*) FROM datamig.tasks t WHERE t.run_id = r.id) AS tasks
 FROM datamig.runs r
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(restored), 0)::bigint AS restored,
@@ -198,6 +199,17 @@ SELECT c.id, c.target, c.relation, b.image
 FROM datamig.chunks c JOIN datamig.before_images b ON b.chunk_id = c.id
 WHERE c.run_id = $1
 ORDER BY hashint8(c.id) LIMIT $2
+
+-- name: put_task
+INSERT INTO datamig.tasks (run_id, relation, label, action, reason, outcome, note, seconds, before, after)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10::jsonb)
+ON CONFLICT (run_id, relation, action) DO UPDATE
+SET reason = excluded.reason, outcome = excluded.outcome, note = excluded.note, seconds = excluded.seconds,
+    before = excluded.before, after = excluded.after, at = clock_timestamp()
+
+-- name: tasks
+SELECT relation, label, action, reason, outcome, note, seconds, before, after
+FROM datamig.tasks WHERE run_id = $1 ORDER BY at, relation, action
 
 -- name: canaries
 SELECT kid, canary FROM datamig.keys ORDER BY created_at

@@ -26,10 +26,11 @@ from taaxdog_datamig.migration.base import (
 )
 from taaxdog_datamig.migration.column import ColumnMigration
 from taaxdog_datamig.migration.imperative import Migration
+from taaxdog_datamig.migration.maintenance import MaintenanceMigration, MaintenanceTask
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
-from taaxdog_datamig.migration.purge import Purge, PurgeMigration, purge_target
+from taaxdog_datamig.migration.purge import Purge, PurgeMigration, condition, purge_target, purge_where
 from taaxdog_datamig.migration.registry import Registry
-from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of
+from taaxdog_datamig.migration.target import Ddl, Target, existing, shape_of, widening
 
 __all__ = [
     "Argument",
@@ -39,6 +40,8 @@ __all__ = [
     "Ddl",
     "DeclaredMigration",
     "Leave",
+    "MaintenanceMigration",
+    "MaintenanceTask",
     "Migration",
     "MigrationContext",
     "NotApplicable",
@@ -51,7 +54,10 @@ __all__ = [
     "Skip",
     "Target",
     "arguments_of",
+    "condition",
     "existing",
     "purge_target",
+    "purge_where",
     "shape_of",
+    "widening",
 ]

@@ -54,6 +54,8 @@ class Closure:
 
     root: int
     nodes: dict[int, Node]
+    #: Tables whose rows only lose their reference.
+    cut: dict[int, FittedTable]
     held: tuple[HeldBy, ...]
 
     @property
@@ -109,6 +111,7 @@ async def closure_of(
     """
     on_hold = await _on_hold(connection, context)
     nodes: dict[int, Node] = {}
+    cut: dict[int, FittedTable] = {}
     ways: list[HeldBy] = []
 
     async def visit(found: FittedTable, path: tuple[ForeignKey, ...]) -> None:
@@ -127,11 +130,13 @@ async def closure_of(
         if oid not in nodes:
             nodes[oid] = Node(table=found, shape=whole(found), references=followed)
         for key in followed:
-            if not _cut(key) and all(key.child != step.child for step in path):
+            if _cut(key):
+                cut[key.child] = await _fitted(connection, context, key)
+            elif all(key.child != step.child for step in path):
                 await visit(await _fitted(connection, context, key), (*path, key))
 
     await visit(table, ())
-    return Closure(root=table.relation.oid, nodes=nodes, held=tuple(ways))
+    return Closure(root=table.relation.oid, nodes=nodes, cut=cut, held=tuple(ways))
 
 
 def _kept(key: ForeignKey, on_hold: dict[int, list[tuple[Hold, FittedTable]]]) -> bool:

@@ -27,14 +27,20 @@ class Changes(dict[str, Any]):
     """The row gets these values: logical column name to native value or text form.
 
     `reason` says in a word or two what the decision rests on, such as `state`; how often each was given is
-    kept in the audit trail. It never holds a value.
+    kept in the audit trail. It never holds a value. `left` says that, besides, a part of the row stays.
     """
 
     reason: str = ""
+    left: Leave | None = None
 
     def because(self, reason: str) -> Changes:
         """The same, with its reason."""
         self.reason = reason
+        return self
+
+    def leaving(self, left: Leave | None) -> Changes:
+        """The same, while a part of the row stays as it is on purpose: the row is changed, and listed."""
+        self.left = left
         return self
 
     def __repr__(self) -> str:

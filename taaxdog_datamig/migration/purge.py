@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -13,7 +13,7 @@ from taaxdog_datamig.migration.base import DeclaredMigration, NotApplicable
 from taaxdog_datamig.migration.closure import NOW, closure_of, holds_on, whole
 from taaxdog_datamig.migration.target import Target
 from taaxdog_datamig.profile import column_of
-from taaxdog_datamig.retention import retention
+from taaxdog_datamig.retention import RETENTION, retention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,30 +43,48 @@ class Purge:
 class PurgeMigration(DeclaredMigration):
     """Archives and deletes rows with what refers to them, child first; what records on hold need stays."""
 
+    #: Why the migration does not apply where `purges` names nothing.
+    nothing: ClassVar[str] = "there is nothing to look for"
+
     @abc.abstractmethod
     async def purges(self, connection: PoolConnectionProxy[Any]) -> Sequence[Purge]:
         """What is to go, in the order in which it goes."""
 
+    async def more_targets(self, connection: PoolConnectionProxy[Any]) -> Sequence[Target]:
+        """Whatever else the migration changes; nothing by default."""
+        del connection
+        return []
+
     async def targets(self) -> Sequence[Target]:
-        """One target for each purge whose table and columns are here."""
-        targets: list[Target] = []
-        absent: list[str] = []
+        """One target for each purge whose table and columns are here, and whatever else there is."""
         async with self.context.db.acquire() as connection:
-            for purge in await self.purges(connection):
-                table = await self.context.profile.table(connection, purge.table)
-                pending = None if table is None else condition(self.context, table, purge.where)
-                if table is None or pending is None:
-                    absent.append(
-                        f"there is no table {purge.table}"
-                        if table is None
-                        else f"{purge.table} lacks a column of: {purge.where}"
-                    )
-                else:
-                    targets.append(await purge_target(connection, self.context, table, pending))
+            purges = await self.purges(connection)
+            targets = [
+                *await purge_where(connection, self.context, purges),
+                *await self.more_targets(connection),
+            ]
         if not targets:
-            raise NotApplicable("; ".join(absent) or "there is nothing to look for")
-        targets[0] = attrs.evolve(targets[0], warnings=(*absent, *targets[0].warnings))
+            absent = [f"there is no {purge.table} with {_columns(purge)}" for purge in purges]
+            raise NotApplicable("; ".join(absent) or self.nothing)
         return targets
+
+
+async def purge_where(
+    connection: PoolConnectionProxy[Any], context: MigrationContext, purges: Sequence[Purge]
+) -> list[Target]:
+    """A target for each purge whose table and columns are here."""
+    targets: list[Target] = []
+    for purge in purges:
+        table = await context.profile.table(connection, purge.table)
+        pending = None if table is None else condition(context, table, purge.where)
+        if table is not None and pending is not None:
+            targets.append(await purge_target(connection, context, table, pending))
+    return targets
+
+
+def _columns(purge: Purge) -> str:
+    named = {name for _, name, _, _ in string.Formatter().parse(purge.where) if name}
+    return ", ".join(sorted(named - {"now", *RETENTION}))
 
 
 def condition(context: MigrationContext, table: FittedTable, where: str) -> str | None:
@@ -106,5 +124,4 @@ async def purge_target(
         action="delete",
         closure=closure,
         sensitive=closure.sensitive,
-        warnings=tuple(closure.warnings()),
     )

@@ -47,6 +47,8 @@ class Target:
     transform: Callable[[Row], Outcome] = _nothing
     #: Whether `transform` takes milliseconds a row and releases the GIL: it is called on threads then.
     slow: bool = False
+    #: Whether `transform` leaves some pending rows: a plan has it decide, and tells changed from left.
+    selective: bool = False
     #: SQL; rows to be looked at once although they are not pending.
     inspect: str | None = None
     #: Read-only values that `transform` sees besides the columns: name to SQL expression over the row `t`.
@@ -62,6 +64,8 @@ class Target:
     ddl: tuple[Ddl, ...] = ()
     #: What deleting its rows takes along.
     closure: Closure | None = None
+    #: Foreign keys that its rows break, by name: a rollback brings the rows back as broken as they were.
+    loose: tuple[str, ...] = ()
     #: Whether a unique index on a column would lose its meaning.
     breaks_unique: bool = False
     warnings: tuple[str, ...] = ()
@@ -104,5 +108,18 @@ def shape_of(
                 textual=column.textual,
             )
             for name, column in columns.items()
+        ),
+    )
+
+
+def widening(table: FittedTable, columns: Mapping[str, Column], kind: str) -> tuple[Ddl, ...]:
+    """The statement that gives columns a wider type, and the way back; none for no columns."""
+    if not columns:
+        return ()
+    alter = f"ALTER TABLE {table.relation.quoted} "
+    return (
+        Ddl(
+            do=alter + ", ".join(f"ALTER COLUMN {c.quoted} TYPE {kind}" for c in columns.values()),
+            undo=alter + ", ".join(f"ALTER COLUMN {c.quoted} TYPE {c.type}" for c in columns.values()),
         ),
     )

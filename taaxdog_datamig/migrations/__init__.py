@@ -5,9 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taaxdog_datamig.migrations.cleanup_audit_logs import CleanupAuditLogs
+from taaxdog_datamig.migrations.cleanup_orphaned import CleanupOrphaned
+from taaxdog_datamig.migrations.cleanup_orphaned_data import CleanupOrphanedData
+from taaxdog_datamig.migrations.cleanup_payments import CleanupPayments
+from taaxdog_datamig.migrations.cleanup_sessions import CleanupSessions
+from taaxdog_datamig.migrations.cleanup_soft_deleted import CleanupSoftDeleted
 from taaxdog_datamig.migrations.encrypt_user_data import EncryptUserData
+from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
+from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 
 if TYPE_CHECKING:
     from taaxdog_datamig.migration import BaseMigration
 
-BUILTIN: tuple[type[BaseMigration], ...] = (EncryptUserData, CleanupAuditLogs)
+#: In the guide's order: core, user data, cleanup.
+BUILTIN: tuple[type[BaseMigration], ...] = (
+    EncryptUserData,
+    CleanupOrphaned,
+    NormalizePhones,
+    CleanupAuditLogs,
+    CleanupOrphanedData,
+    CleanupSessions,
+    CleanupPayments,
+    CleanupSoftDeleted,
+    OptimizeDatabase,
+)

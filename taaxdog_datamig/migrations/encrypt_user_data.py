@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 from taaxdog_datamig.errors import KeyMissing, PreflightFailed
 from taaxdog_datamig.migration import (
     Changes,
-    Ddl,
     DeclaredMigration,
     NotApplicable,
     Outcome,
@@ -22,11 +21,12 @@ from taaxdog_datamig.migration import (
     Skip,
     Target,
     shape_of,
+    widening,
 )
-from taaxdog_datamig.pg.quoting import ident, literal
+from taaxdog_datamig.pg.quoting import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from taaxdog_datamig.crypto import FieldCipher, Keyring
     from taaxdog_datamig.pg.catalog import Column
@@ -115,7 +115,7 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
         transform=partial(_seal, ciphers),
         reveal=partial(_reveal, ciphers),
         sensitive=True,
-        ddl=_widen(table, narrow),
+        ddl=widening(table, narrow, "text"),
         breaks_unique=True,
         warnings=warnings,
     )
@@ -128,18 +128,6 @@ def _too_narrow(keyring: Keyring, column: Column) -> bool:
         return False
     sealed = 12 + min(column.limit, _PLAINTEXT) + 16
     return len(f"encrypted:v1:{keyring.primary.kid}:") + -(-sealed * 4 // 3) > column.limit
-
-
-def _widen(table: FittedTable, narrow: Mapping[str, Column]) -> tuple[Ddl, ...]:
-    if not narrow:
-        return ()
-    alter = f"ALTER TABLE {table.relation.quoted} "
-    return (
-        Ddl(
-            do=alter + ", ".join(f"ALTER COLUMN {ident(c.name)} TYPE text" for c in narrow.values()),
-            undo=alter + ", ".join(f"ALTER COLUMN {ident(c.name)} TYPE {c.type}" for c in narrow.values()),
-        ),
-    )
 
 
 def _pending(keyring: Keyring, column: Column) -> str:

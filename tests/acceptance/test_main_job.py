@@ -118,7 +118,7 @@ async def test_a_pinned_plan_is_kept_to(migrating: Datamig, sample: str, tmp_pat
 async def test_an_unknown_migration_is_answered_with_the_nearest(migrating: Datamig) -> None:
     answer = migrating("run", "encrypt-users-data")
     assert answer.returncode == 2
-    assert "Did you mean encrypt-user-data?" in answer.stderr
+    assert "Did you mean encrypt-user-data" in answer.stderr
 
 
 async def test_without_a_key_nothing_is_changed(datamig: Datamig, sample: str) -> None:

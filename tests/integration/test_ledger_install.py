@@ -16,6 +16,8 @@ from taaxdog_datamig.settings import Settings
 
 SETTINGS = Settings()
 INSTALL = room.__globals__  # the function shadows its module's name
+#: The version that this package makes.
+NEWEST = len(INSTALL["UPGRADES"])
 
 
 async def tables(connection, schema="datamig"):
@@ -42,15 +44,17 @@ async def test_several_may_install_at_once(db):
 
     await asyncio.gather(*(one() for _ in range(4)))
     async with db.acquire() as connection:
-        assert await connection.fetch("SELECT version FROM datamig.meta") == [(1,), (2,)]
+        assert await connection.fetch("SELECT version FROM datamig.meta") == [
+            (version,) for version in range(1, NEWEST + 1)
+        ]
 
 
 @pytest.fixture
 def newer(monkeypatch, tmp_path):
-    script = Path(tmp_path, "three.sql")
+    script = Path(tmp_path, "next.sql")
     script.write_text(
         "ALTER TABLE datamig.runs ADD COLUMN note text NOT NULL DEFAULT '';\n"
-        "INSERT INTO datamig.meta (version) VALUES (3);\n"
+        f"INSERT INTO datamig.meta (version) VALUES ({NEWEST + 1});\n"
     )
 
     def release(text=None):
@@ -67,7 +71,7 @@ async def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(connecti
     await audit.append(connection, "kept", None, {})
     newer()
     await install(connection, SETTINGS, EventBus())
-    assert await installed_version(connection) == 3
+    assert await installed_version(connection) == NEWEST + 1
     assert await connection.fetch("SELECT note FROM datamig.runs") == []
     assert await connection.fetchval("SELECT event FROM datamig.audit") == "kept"
     assert await audit.verify(connection) is None
@@ -76,7 +80,7 @@ async def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(connecti
 async def test_a_new_ledger_takes_every_step_and_so_does_that_of_a_dry_run(connection, newer):
     newer()
     await install(connection, SETTINGS, EventBus())
-    assert await installed_version(connection) == 3
+    assert await installed_version(connection) == NEWEST + 1
     await install_temporary(connection)
     assert await connection.fetch("SELECT note FROM pg_temp.runs") == []
 
@@ -84,7 +88,7 @@ async def test_a_new_ledger_takes_every_step_and_so_does_that_of_a_dry_run(conne
 async def test_a_ledger_of_a_newer_version_is_left_alone(connection):
     await install(connection, SETTINGS, EventBus())
     await connection.execute("INSERT INTO datamig.meta (version) VALUES (99)")
-    with pytest.raises(ServerRefused, match="has version 99, this package knows 2") as caught:
+    with pytest.raises(ServerRefused, match=f"has version 99, this package knows {NEWEST}") as caught:
         await install(connection, SETTINGS, EventBus())
     assert "Upgrade taaxdog_datamig" in caught.value.todo
 
@@ -94,7 +98,7 @@ async def test_a_step_that_fails_leaves_the_old_version(connection, newer):
     newer("CREATE TABLE datamig.half (); SELECT no_such_function()")
     with pytest.raises(ServerRefused, match="bringing schema datamig up to date"):
         await install(connection, SETTINGS, EventBus())
-    assert await installed_version(connection) == 2
+    assert await installed_version(connection) == NEWEST
     assert "half" not in await tables(connection)
 
 

@@ -71,7 +71,7 @@ class Application:
             await asyncio.sleep(0.001)
 
     async def lost(self):
-        """What was written and is not there: (table, key) of rows that hold another mark, and of rows gone."""
+        """What was written and is not there: (table, key) of rows with another mark, and of rows gone."""
         other, gone = [], []
         for table, (key, column) in self.columns.items():
             found = dict(await rows(self.dsn, f"SELECT {key}::text, {column}::text FROM {table}"))

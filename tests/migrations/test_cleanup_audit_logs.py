@@ -57,8 +57,13 @@ async def test_beside_an_application_that_writes(sample):
     assert report.changed_rows == 250
 
 
-async def test_it_may_be_killed_anywhere(few):
+async def test_it_may_be_killed_anywhere(few, points):
     report = await assert_crash_safe(
-        NAME, few, environ={"FIELD_ENCRYPTION_KEY": KEY}, batch_size=10, random_kills=1
+        NAME,
+        few,
+        points=points,
+        environ={"FIELD_ENCRYPTION_KEY": KEY},
+        batch_size=10,
+        random_kills=1,
     )
     assert report.changed_rows == 15

@@ -24,6 +24,7 @@ from taaxdog_datamig import (
     Settings,
     Skip,
     Target,
+    passwords,
 )
 from taaxdog_datamig.events import ChunkDone, Event
 
@@ -88,3 +89,11 @@ async def mistakes(runner: Runner) -> None:
     (await runner.plan("x")).pending_rows = 3  # type: ignore[misc]
     await runner.run(3)  # type: ignore[arg-type]
     _: int = await runner.run("x")  # type: ignore[assignment]
+
+
+def login(stored: str | None, candidate: str) -> str | None:
+    """The upgraded hash, where there is one."""
+    assert_type(passwords.verify(stored, candidate), bool)
+    if not passwords.needs_rehash(stored, to="argon2id"):
+        return None
+    return assert_type(passwords.hash_password(candidate, to="argon2id"), str)

@@ -18,6 +18,7 @@ from taaxdog_datamig.engine.reports import (
     RunRecord,
     RunReport,
     TablePlan,
+    TaskReport,
 )
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
 
@@ -58,6 +59,20 @@ PLAN = Plan(
         ),
     ),
     seconds=(0.1, 90),
+)
+FIGURES = {"bytes": 795_000, "dead_rows": 1_880, "bloat_bytes": None}
+TASK = TaskReport(
+    relation="public.users", action="vacuum", reason="1,880 dead rows", outcome="pending", before=FIGURES
+)
+MAINTENANCE_PLAN = attrs.evolve(PLAN, migration="optimize-database", tables=(), tasks=(TASK,))
+MAINTENANCE = attrs.evolve(
+    REPORT,
+    migration="optimize-database",
+    changed_rows=0,
+    tasks=(
+        attrs.evolve(TASK, outcome="done", after=FIGURES | {"dead_rows": 0}),
+        attrs.evolve(TASK, relation="public.goals", outcome="locked", note="a lock"),
+    ),
 )
 ROLLBACK = RollbackReport(
     run_id="5b1c",
@@ -114,6 +129,8 @@ EVERY_ANSWER = [
     REPORT,
     answers.RunReports([REPORT, REPORT]),
     PLAN,
+    MAINTENANCE,
+    MAINTENANCE_PLAN,
     answers.Plans([PLAN]),
     ROLLBACK,
     RECORD,
@@ -135,6 +152,18 @@ EVERY_ANSWER = [
         key_file=None,
     ),
 ]
+
+
+def test_maintenance_is_shown_by_task_with_figures_before_and_after() -> None:
+    page = plain(MAINTENANCE)
+    assert "1 of 2" in page
+    assert "1,880 -> 0" in page
+    assert "rows changed" not in page
+    assert "1,880 dead rows" in plain(MAINTENANCE_PLAN)
+    assert "Nothing needs it." in plain(attrs.evolve(MAINTENANCE_PLAN, tasks=()))
+    assert "3 tasks" in plain(
+        answers.Migrations([attrs.evolve(STATE, applicable=True, reason="", pending=0, tasks=3)])
+    )
 
 
 def plain(answer: object) -> str:

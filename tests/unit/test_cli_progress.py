@@ -7,7 +7,15 @@ import io
 import attrs
 import pytest
 
-from taaxdog_datamig.events import ChunkDone, StepStarted, SweepStarted, TableStarted, Waiting, Warned
+from taaxdog_datamig.events import (
+    ChunkDone,
+    Progress,
+    StepStarted,
+    SweepStarted,
+    TableStarted,
+    Waiting,
+    Warned,
+)
 from taaxdog_datamig_cli.progress import HEARTBEAT, Heartbeat, Live, loading
 
 
@@ -88,6 +96,20 @@ def test_a_reason_for_waiting_is_told_once() -> None:
     assert stream.getvalue().count("replica lag") == 2
 
 
+def test_how_far_a_long_statement_is_comes_every_few_seconds() -> None:
+    clock, stream = Clock(), io.StringIO()
+    beat = Heartbeat(stream, clock)
+    beat.start("x")
+    scanning = Progress(table="public.users", phase="scanning heap", done=50, total=200)
+    beat(scanning)
+    clock.now += HEARTBEAT
+    beat(scanning)
+    beat(scanning)
+    clock.now += HEARTBEAT
+    beat(Progress(table="public.users", phase="vacuum", done=0, total=0))
+    assert stream.getvalue() == "x: public.users: scanning heap 25%\nx: public.users: vacuum\n"
+
+
 def test_a_reader_that_left_does_not_stop_the_run() -> None:
     stream = io.StringIO()
     beat = Heartbeat(stream, Clock())
@@ -104,6 +126,8 @@ def test_the_live_display_takes_every_event(capsys: pytest.CaptureFixture[str]) 
     live(StepStarted(step="plan"))
     live(TableStarted(table="users", rows=10))
     live(chunk(5))
+    live(Progress(table="users", phase="scanning heap", done=5, total=10))
+    assert live.note == "users: scanning heap 50%"
     live(Waiting(reason="replica lag", seconds=1))
     live(SweepStarted(table="users", sweep=2, rows=5))
     live(Warned(message="look [here]"))

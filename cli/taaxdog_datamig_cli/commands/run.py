@@ -73,7 +73,7 @@ async def run(
         if session.asks and not (yes or dry_run):
             plans = [await runner.plan(name) for name in ordered]
             session.show(Plans(plans))
-            if any(each.pending_rows for each in plans):
+            if any(each.pending_rows or each.tasks for each in plans):
                 session.confirm("Run it?")
         for name in ordered:
             if not dry_run:

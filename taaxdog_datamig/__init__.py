@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taaxdog_datamig import passwords
     from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRecord, ArchiveRestore
     from taaxdog_datamig.engine.reports import (
         MigrationState,
         Plan,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         TableReport,
     )
     from taaxdog_datamig.engine.runner import Runner
+    from taaxdog_datamig.engine.unarchive import ArchiveManager
     from taaxdog_datamig.errors import DatamigError
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.migration import (
@@ -53,6 +55,10 @@ if TYPE_CHECKING:
 #: Where each name lives; a name that is its own home is a package. Imported when first used: `import
 #: taaxdog_datamig` must cost next to nothing in a deploy script that only wants one of them.
 _HOMES = {
+    "ArchiveDetails": "engine.archive_reports",
+    "ArchiveManager": "engine.unarchive",
+    "ArchiveRecord": "engine.archive_reports",
+    "ArchiveRestore": "engine.archive_reports",
     "Changes": "migration",
     "ColumnMigration": "migration",
     "Connection": "migration",
@@ -89,6 +95,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "ArchiveDetails",
+    "ArchiveManager",
+    "ArchiveRecord",
+    "ArchiveRestore",
     "Changes",
     "ColumnMigration",
     "Connection",

@@ -56,6 +56,16 @@ def _a(kind: type, words: str) -> Callable[[object, attrs.Attribute[Any], Any], 
     return check
 
 
+def _one_of(*words: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    """Refuse another word."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in words:
+            raise SettingsError(f"{attribute.name} is none of {', '.join(words)}", f"Write {words[0]!r}")
+
+    return check
+
+
 def _parsed(parse: Callable[[Mapping[str, Any]], object]) -> Callable[[object, Any, Any], None]:
     """Refuse a table that `parse` refuses."""
 
@@ -119,6 +129,8 @@ class Settings:
     backup_dir: Path = attrs.field(default=Path("backups"), validator=_a(Path, "a path"))
     #: Where the rows that cleanups and merges delete go first.
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
+    #: What archives are written as: "jsonl" (JSON Lines) or "parquet" (needs the extra of that name).
+    archive_format: str = attrs.field(default="jsonl", validator=_one_of("jsonl", "parquet"))
     log_level: str = attrs.field(default="warning", validator=_TEXT)
     #: Time one chunk transaction should take, seconds. Never above 1 (promise P9).
     chunk_seconds: float = attrs.field(default=0.5, validator=_seconds(LONGEST_CHUNK))

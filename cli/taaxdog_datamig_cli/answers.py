@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from taaxdog_datamig.engine.archive_reports import ArchiveRecord
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
 
 
@@ -54,6 +55,14 @@ class Quarantine:
 
     run: str
     rows: list[Any]
+
+
+@attrs.frozen
+class Archives:
+    """`archive list`."""
+
+    folder: str
+    archives: list[ArchiveRecord]
 
 
 @attrs.frozen

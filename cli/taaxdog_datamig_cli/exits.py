@@ -52,6 +52,7 @@ def of_error(error: BaseException) -> int:
 def of_answer(answer: Any) -> int:
     """The exit code for a command that returned `answer`."""
     # Here, because `--help` needs neither.
+    from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
     from taaxdog_datamig.engine.reports import RollbackReport, RunReport
     from taaxdog_datamig_cli.answers import Diagnosis, RunReports
 
@@ -64,6 +65,8 @@ def of_answer(answer: Any) -> int:
             return LEFTOVERS
         case RollbackReport(conflicts=conflicts) if conflicts:
             return LEFTOVERS
-        case Diagnosis(healthy=False):
+        case ArchiveRestore(refused_rows=rows) if rows:
+            return LEFTOVERS
+        case ArchiveDetails(state="damaged") | Diagnosis(healthy=False):
             return FAILED
     return DONE

@@ -54,6 +54,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "resume": ("datamig resume encrypt-user-data",),
     "cancel": ("datamig cancel RUN_ID",),
     "history": ("datamig history --limit 5", "datamig history --failed --json"),
+    "archive list": ("datamig archive list", "datamig archive list --json"),
+    "archive show": ("datamig archive show ARCHIVE_ID",),
+    "archive restore": (
+        "datamig archive restore ARCHIVE_ID --dry-run",
+        "datamig archive restore ARCHIVE_ID --tables audit_logs --yes",
+    ),
     "keys generate": ("datamig keys generate", "datamig keys generate --out field-encryption.key"),
     "sample load": ("datamig sample load --users 1000 --database embedded:./sample",),
     "quarantine list": ("datamig quarantine list RUN_ID",),
@@ -107,14 +113,25 @@ for _chain, _help, _group in (
 ):
     _register(app, _chain, _help, _group)
 
-for _sub, _about, _group, _last, _help in (
-    ("quarantine", "Rows that a run refused.", STEER, "list", "Which rows, and why."),
-    ("keys", "Keys that seal sensitive columns.", REST, "generate", "Make a new key."),
-    ("sample", "The sample TAAXDOG database.", REST, "load", "Load it into an empty database."),
+for _sub, _about, _group, _nested_commands in (
+    ("quarantine", "Rows that a run refused.", STEER, {"list": "Which rows, and why."}),
+    (
+        "archive",
+        "Rows that cleanups and merges took away.",
+        STEER,
+        {
+            "list": "The archives, the latest first.",
+            "show": "What an archive holds; every part of it is verified.",
+            "restore": "Put an archive's rows back where their key is absent.",
+        },
+    ),
+    ("keys", "Keys that seal sensitive columns.", REST, {"generate": "Make a new key."}),
+    ("sample", "The sample TAAXDOG database.", REST, {"load": "Load it into an empty database."}),
 ):
     _nested = App(name=_sub, help=_about, group=_group, help_epilogue="")
     app.command(_nested)
-    _register(_nested, f"{_sub} {_last}", _help)
+    for _last, _help in _nested_commands.items():
+        _register(_nested, f"{_sub} {_last}", _help)
 
 
 app.register_install_completion_command(help="Install completion for this shell.", help_epilogue="")

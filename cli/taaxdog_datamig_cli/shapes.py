@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig_cli import answers, exits
@@ -28,6 +29,9 @@ SCHEMAS: dict[type, str] = {
     answers.Status: "datamig/status/1",
     answers.History: "datamig/history/1",
     answers.Quarantine: "datamig/quarantine/1",
+    answers.Archives: "datamig/archives/1",
+    ArchiveDetails: "datamig/archive-details/1",
+    ArchiveRestore: "datamig/archive-restore/1",
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",

@@ -7,6 +7,7 @@ string that names it, so that a ciphertext made for one purpose opens for no oth
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _NONCE_BYTES: Final = 12
 _WRAP_INFO: Final = "taaxdog_datamig/wrap/v1"
+_SIGN_INFO: Final = "taaxdog_datamig/manifest/v1"
 _CANARY_INFO: Final = "taaxdog_datamig/canary/v1"
 _CANARY: Final = b"taaxdog_datamig"
 _NOT_PICKLED: Final = "keys are not pickled: every process reads them from its own settings"
@@ -182,6 +184,15 @@ class Keyring:
                 "Configure the key that the run was made with: the id is the same, the key is not",
             ) from None
 
+    def sign(self, kid: str, data: bytes) -> bytes:
+        """HMAC-SHA256 of a manifest under a subkey of key `kid`: 32 bytes.
+
+        Raises:
+            KeyWrong: the key is not in the keyring.
+        """
+        self._require(kid)
+        return hmac.digest(self._subkey(kid, _SIGN_INFO), data, "sha256")
+
     def canary(self, kid: str) -> str:
         """Make a text that proves, later, that key `kid` is still the same key.
 
@@ -211,7 +222,8 @@ class Keyring:
             )
 
     def _make_cipher(self, kid: str, info: str) -> AESGCM:
+        return AESGCM(self._subkey(kid, info))
+
+    def _subkey(self, kid: str, info: str) -> bytes:
         material = self._keys[kid].material
-        return AESGCM(
-            HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info.encode()).derive(material)
-        )
+        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info.encode()).derive(material)

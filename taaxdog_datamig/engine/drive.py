@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from base64 import b64encode
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -20,6 +20,7 @@ from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
 from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure
 from taaxdog_datamig.errors import (
+    ArchiveError,
     DatabaseUnavailable,
     DatamigError,
     LeaseLost,
@@ -98,9 +99,11 @@ async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigE
     job = started.job
     # The words of an error that is not ours may quote a row.
     told = error if isinstance(error, DatamigError) else RunError(f"unexpected: {place(error)}")
-    # What the server refuses now it may take later, and a rollback would meet the same refusal.
-    if keep or job.options.on_failure == "pause" or isinstance(told, ServerRefused | RefusedError):
-        over = isinstance(told, PreflightFailed) or (keep and isinstance(told, RunCancelled))
+    # What the server refuses now it may take later, and a rollback would meet the same refusal. A folder
+    # that takes no archive now may have room later.
+    later = isinstance(told, ServerRefused | RefusedError | ArchiveError)
+    if keep or job.options.on_failure == "pause" or later:
+        over = isinstance(told, PreflightFailed | ArchiveError) or (keep and isinstance(told, RunCancelled))
         if await pause_run(job, str(told), unless_untouched=over) == "failed":
             outcome = "what was done stays" if keep else "nothing was changed"
         else:
@@ -189,15 +192,17 @@ async def _finish_archive(started: Started, report: RunReport) -> str | None:
         return record
 
     record = await steadily(job, "looking at the run", key)
-    about = {
-        "migration": report.migration,
-        "version": report.version,
-        "database": job.db.server.database,
-        "created_at": report.finished_at,
-        "kid": record["kid"],
-        "data_key": b64encode(record["data_key"]).decode() if record["kid"] else None,
-    }
-    await anyio.to_thread.run_sync(job.archive.finish, parts, about)
+    finish = functools.partial(
+        job.archive.finish,
+        parts,
+        migration=report.migration,
+        version=report.version,
+        database=job.db.server.database,
+        created_at=report.finished_at,
+        kid=record["kid"],
+        data_key=record["data_key"] if record["kid"] else None,
+    )
+    await anyio.to_thread.run_sync(finish)
     failpoints.hit("after-archive")
     return str(job.run_id)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from taaxdog_datamig.archive import check_format
 from taaxdog_datamig.errors import KeyMissing, KeyWrong, PreflightFailed, ServerRefused
 from taaxdog_datamig.pg.catalog import hangers, heirs, old_transactions
 from taaxdog_datamig.pg.database import MINIMUM_SERVER
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.migration import DeclaredMigration, Target
     from taaxdog_datamig.pg.catalog import Relation
     from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.settings import Settings
 
 #: A transaction older than this stops pruning, and is worth a word. Seconds.
 OLD_TRANSACTION = 60.0
@@ -180,6 +183,40 @@ async def check_room(connection: PoolConnectionProxy[Any], plan: Plan) -> str | 
             "Free space first",
         )
     return None
+
+
+def check_archive(settings: Settings, targets: Sequence[Target], keyring: Keyring | None) -> str | None:
+    """A warning when what is deleted goes into an archive that nothing seals.
+
+    Raises:
+        PreflightFailed: archives cannot be written, or would not tell two tables apart.
+    """
+    deleting = [target for target in targets if target.action != "update"]
+    if not deleting:
+        return None
+    check_format(settings.archive_format)
+    folder = settings.archive_dir.absolute()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise PreflightFailed(
+            f"deleted rows go into an archive first, and {place} is no folder that can be written to",
+            "Name another folder: archive_dir in datamig.toml, or ARCHIVE_DIR",
+        )
+    relations: dict[str, str] = {}
+    for target in deleting:
+        for node in target.closure.nodes.values() if target.closure else ():
+            name, relation = node.shape.table, node.shape.relation
+            if relations.setdefault(name, relation) != relation:
+                raise PreflightFailed(
+                    f"{relations[name]} and {relation} would both be {name} in an archive",
+                    f"Give one of them another name: [profile.tables.NAME] names = [{relation!r}]",
+                )
+    if keyring is not None:
+        return None
+    return (
+        f"the archive in {folder} is compressed but not sealed, since no key is configured: "
+        "who can read the folder can read the rows"
+    )
 
 
 async def old_transaction_warning(connection: PoolConnectionProxy[Any]) -> str | None:

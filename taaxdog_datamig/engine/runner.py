@@ -26,7 +26,13 @@ from taaxdog_datamig.engine.imperative import (
 )
 from taaxdog_datamig.engine.maintenance import maintain, plan_maintenance, waiting
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
-from taaxdog_datamig.engine.preflight import check_keys, check_room, check_targets, old_transaction_warning
+from taaxdog_datamig.engine.preflight import (
+    check_archive,
+    check_keys,
+    check_room,
+    check_targets,
+    old_transaction_warning,
+)
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
 from taaxdog_datamig.engine.undo import undo
@@ -180,7 +186,7 @@ class Runner:
             if options.pinned_plan is not None:
                 check_pinned(plan, options.pinned_plan, begun=await self._begun(migration))
         failpoints.hit("after-plan")
-        warnings = [*plan.warnings, *await self._preflight(migration, plan)]
+        warnings = [*plan.warnings, *await self._preflight(migration, targets, plan)]
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
@@ -348,11 +354,15 @@ class Runner:
         left = await self._left(migration)
         return left["fingerprint"] if left is not None else None
 
-    async def _preflight(self, migration: BaseMigration, plan: Plan) -> list[str]:
+    async def _preflight(self, migration: BaseMigration, targets: Sequence[Target], plan: Plan) -> list[str]:
         async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
                 await check_keys(connection, Ledger.of(), migration.context.keyring)
-            found = [await check_room(connection, plan), await old_transaction_warning(connection)]
+            found = [
+                await check_room(connection, plan),
+                await old_transaction_warning(connection),
+                check_archive(self.settings, targets, migration.context.keyring),
+            ]
         return [warning for warning in found if warning]
 
     async def _finished(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.archive import ArchiveWriter
+from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
-from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift
+from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl, arguments_of
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.reports import Plan, RunOptions
     from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.ledger import ArchivePart
     from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
 
@@ -107,11 +110,6 @@ def _code_shape(name: str) -> Shape:
     return Shape(table=name, relation=ident(name), key=(), columns=())
 
 
-def wrap_context(run_id: uuid.UUID) -> str:
-    """What binds a wrapped data key to its run."""
-    return f"run|{run_id}"
-
-
 async def await_session_end(db: Database, events: EventBus, migration: str) -> None:
     """After a kill on this host: wait until the server has noticed, for as long as the lease can last."""
     ledger = Ledger.of()
@@ -152,7 +150,7 @@ async def start(proposal: Proposal) -> Started:
         record = await _unfinished(connection, ledger, proposal)
         if record is None:
             new, data_key = _new_run(proposal)
-            run_id, sealed, ddl = new.id, new.kid is not None, proposal.ddl
+            run_id, master, ddl = new.id, new.kid, proposal.ddl
             shapes = proposal.shapes
             await ledger.runs.add(connection, new)
             if keyring is not None:
@@ -167,20 +165,23 @@ async def start(proposal: Proposal) -> Started:
         else:
             run_id = record["id"]
             check_arguments(proposal.migration, record)
-            data_key, sealed = open_data_key(record, keyring)
+            data_key, _ = open_data_key(record, keyring)
+            master = record["kid"]
             shapes, ddl = stored_targets(record)
             if proposal.restore is None:
                 proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
+        sealer = BlobSealer(None if master is None else data_key)
+        archive: ArchiveWriter | None = None
+        if any(target.action != "update" for target in proposal.targets):
+            archive = _archive(proposal, run_id, sealer, master)
+            _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
         epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
         quarantined = await ledger.work.count_quarantine(connection, run_id)
     failpoints.hit("after-begin-run")
-    sealer = BlobSealer(data_key if sealed else None)
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
-    if any(target.action != "update" for target in proposal.targets):
-        folder = db.settings.archive_dir.absolute()
-        job.archive = ArchiveWriter(folder=folder, run_id=run_id, sealer=sealer)
+    job.archive = archive
     job.quarantined = quarantined
     done = record is not None and record["ddl_done"]
     return Started(
@@ -192,6 +193,26 @@ async def start(proposal: Proposal) -> Started:
         restore=proposal.restore,
         reversible=proposal.reversible,
     )
+
+
+def _archive(proposal: Proposal, run_id: uuid.UUID, sealer: BlobSealer, kid: str | None) -> ArchiveWriter:
+    settings = proposal.db.settings
+    writer = ArchiveWriter(
+        folder=settings.archive_dir.absolute(), run_id=run_id, sealer=sealer, form=settings.archive_format
+    )
+    if kid is None or proposal.keyring is None:
+        return writer
+    return attrs.evolve(writer, sign=functools.partial(proposal.keyring.sign, kid))
+
+
+def _check_parts(archive: ArchiveWriter, parts: Sequence[ArchivePart]) -> None:
+    """Before a run goes on: what it has archived must still be there."""
+    if gone := archive.missing(parts):
+        raise PreflightFailed(
+            f"part {gone[0]} of the archive that run {archive.run_id} has begun is not in {archive.path}",
+            "Set archive_dir (ARCHIVE_DIR) as it was, or move the folder there; `datamig rollback "
+            f"{archive.run_id}` undoes the run without it",
+        )
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from taaxdog_datamig import failpoints
+from taaxdog_datamig.archive import ArchivedTable
 from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated, context_of, deleted_rows, pack
 from taaxdog_datamig.errors import LeaseLost
@@ -138,7 +139,6 @@ class ChunkWriter:
     async def _transaction(self, token: uuid.UUID, relation: str, work: Work, mode: Mode) -> Committed:
         job, settings = self.job, self.job.db.settings
         started = time.monotonic()
-        part: ArchivePart | None = None
         async with job.connect() as connection:
             try:
                 async with transaction(connection):
@@ -156,9 +156,9 @@ class ChunkWriter:
                         return Committed(**done, control=guard["control"])
                     if written.nothing:
                         return Committed(control=guard["control"])
-                    part = await self._archive(token, written)
+                    parts = await self._archive(token, written)
                     entry = self._entry(token, relation, written, time.monotonic() - started, guard["hot"])
-                    hot = await self._record(connection, entry, written, part)
+                    hot = await self._record(connection, entry, written, parts)
                     result = Committed(
                         changed=entry.changed,
                         conflicts=entry.conflicts,
@@ -217,14 +217,23 @@ class ChunkWriter:
             reasons=Counter(item.reason for item, _ in changed if item.reason),
         )
 
-    async def _archive(self, token: uuid.UUID, written: Written) -> ArchivePart | None:
-        """Write what was deleted to a file, and read it back (promise P10)."""
+    async def _archive(self, token: uuid.UUID, written: Written) -> list[ArchivePart]:
+        """Write what was deleted to files, and read it back (promise P10)."""
         if self.job.archive is None or not (rows := deleted_rows(written.effects)):
-            return None
-        lines = [effect.lines for effect in written.effects if isinstance(effect, Deleted)]
-        part = await anyio.to_thread.run_sync(self.job.archive.write, token, lines, rows)
+            return []
+        deletions = [effect for effect in written.effects if isinstance(effect, Deleted)]
+        # A window may be one partition: rows go back through the table.
+        whole = {shape.table: shape.relation for shape in self.job.shapes}
+        tables = {
+            effect.shape.table: ArchivedTable.describe(
+                effect.shape, whole.get(effect.shape.table, effect.shape.relation), effect.loose
+            )
+            for effect in deletions
+        }
+        lines = [effect.lines for effect in deletions]
+        parts = await anyio.to_thread.run_sync(self.job.archive.write, token, lines, rows, tables)
         failpoints.hit("after-part")
-        return part
+        return parts
 
     def _entry(
         self, token: uuid.UUID, relation: str, written: Written, seconds: float, hot_before: int
@@ -250,7 +259,7 @@ class ChunkWriter:
         connection: PoolConnectionProxy[Any],
         entry: ChunkEntry,
         written: Written,
-        part: ArchivePart | None,
+        parts: Sequence[ArchivePart],
     ) -> int:
         job = self.job
         image = None
@@ -260,7 +269,7 @@ class ChunkWriter:
             image = await anyio.to_thread.run_sync(lambda: job.sealer.seal(pack(written.effects), context))
         failpoints.hit("after-image")
         row = await job.ledger.work.add_chunk(connection, entry, self._table, image)
-        if part is not None:
+        for part in parts:
             await job.ledger.work.add_archive_part(connection, job.run_id, row["id"], part)
         told = {
             "table": self._table,

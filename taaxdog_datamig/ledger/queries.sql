@@ -143,11 +143,11 @@ SELECT changed, conflicts, quarantined, coalesce(hot, 0) AS hot FROM datamig.chu
 INSERT INTO datamig.before_images (chunk_id, image) VALUES ($1, $2)
 
 -- name: add_archive_part
-INSERT INTO datamig.archive_parts (chunk_id, run_id, name, bytes, sha256, rows)
-VALUES ($1, $2, $3, $4, $5, $6::jsonb)
+INSERT INTO datamig.archive_parts (chunk_id, run_id, name, bytes, sha256, rows, tables)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb)
 
 -- name: archive_parts
-SELECT name, bytes, sha256, rows FROM datamig.archive_parts WHERE run_id = $1 ORDER BY chunk_id
+SELECT name, bytes, sha256, rows, tables FROM datamig.archive_parts WHERE run_id = $1 ORDER BY chunk_id, name
 
 -- name: add_quarantine
 INSERT INTO datamig.quarantine (run_id, relation, key, tablename, code, reason, left_alone)

@@ -58,13 +58,15 @@ class Refusal:
 
 @attrs.frozen(kw_only=True)
 class ArchivePart:
-    """A file with the rows that one chunk deleted."""
+    """A file with rows that one chunk deleted."""
 
     name: str
     size: int
     sha256: bytes
     #: Rows by table.
     rows: Mapping[str, int]
+    #: What each table was like: `relation`, `key`, `columns`; see `archive.manifest`.
+    tables: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -185,9 +187,15 @@ class Work:
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, chunk_id: int, part: ArchivePart
     ) -> None:
         """Record where the rows went that the chunk deleted."""
-        rows = orjson.dumps(part.rows).decode()
         await connection.execute(
-            self._sql["add_archive_part"], chunk_id, run_id, part.name, part.size, part.sha256, rows
+            self._sql["add_archive_part"],
+            chunk_id,
+            run_id,
+            part.name,
+            part.size,
+            part.sha256,
+            orjson.dumps(part.rows).decode(),
+            orjson.dumps(part.tables).decode(),
         )
 
     async def archive_parts(
@@ -196,7 +204,11 @@ class Work:
         """The run's archive, in the order it was written."""
         return [
             ArchivePart(
-                name=row["name"], size=row["bytes"], sha256=row["sha256"], rows=orjson.loads(row["rows"])
+                name=row["name"],
+                size=row["bytes"],
+                sha256=row["sha256"],
+                rows=orjson.loads(row["rows"]),
+                tables=orjson.loads(row["tables"]),
             )
             for row in await connection.fetch(self._sql["archive_parts"], run_id)
         ]

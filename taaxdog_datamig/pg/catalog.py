@@ -159,3 +159,8 @@ async def hangers(
 async def old_transactions(connection: PoolConnectionProxy[Any], seconds: float) -> list[tuple[int, float]]:
     """Backends whose transaction is older than `seconds`, with its age."""
     return [(row["pid"], row["seconds"]) for row in await connection.fetch(_SQL["old_transactions"], seconds)]
+
+
+async def must_be_given(connection: PoolConnectionProxy[Any], oid: int) -> list[str]:
+    """Columns that an insert cannot leave out: NOT NULL without a default."""
+    return [row["name"] for row in await connection.fetch(_SQL["must_be_given"], oid)]

@@ -116,3 +116,10 @@ SELECT DISTINCT b.pid, coalesce(b.state, '') AS state
 FROM pg_locks l CROSS JOIN unnest(pg_blocking_pids(l.pid)) AS p(pid)
 JOIN pg_stat_activity b ON b.pid = p.pid
 WHERE NOT l.granted AND l.pid = $1::int
+
+-- name: must_be_given
+-- Columns that an insert cannot leave out.
+SELECT a.attname AS name FROM pg_attribute a
+WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attnotnull AND NOT a.atthasdef AND a.attidentity::text = ''
+ORDER BY a.attnum

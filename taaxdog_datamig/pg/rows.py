@@ -159,23 +159,38 @@ class Shape:
         texts = ", ".join(f"t.{ident(f.column)}::text AS {ident(f.column)}" for f in self.columns)
         return f"{head} || (SELECT row_to_json(x)::text FROM (SELECT {texts}) AS x) || '}}'"
 
-    def insert_sql(self, condition: str = "") -> str:
-        """Insert rows from lines of an archive, $1, where no unique key is in the way.
+    def present_sql(self) -> str:
+        """Positions of those of the rows named by $1.. that exist, in the table or a partition of it."""
+        names = ", ".join(f"x{i}" for i in range(len(self.key)))
+        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        return (
+            f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
+            f" JOIN {self.relation} AS t ON {self._matches('x')}"
+        )
+
+    def insert_sql(
+        self, condition: str = "", *, skip: bool = True, number: int = 1, also: Iterable[Field] = ()
+    ) -> str:
+        """Insert rows from lines of an archive.
 
         Args:
             condition: ` AND ...` over the new row as `t`; rows that do not fulfil it are left out.
+            skip: leave rows out where a unique key is in the way; else that is an error.
+            number: of the parameter with the lines.
+            also: columns whose text, as stored, is returned as well.
 
         Returns the key, as text, of each row that was inserted.
         """
         names = ", ".join(ident(field.column) for field in self.columns)
         texts = ", ".join(f"{ident(field.column)} text" for field in self.columns)
         values = ", ".join(f"x.{ident(f.column)}{_cast(f)} AS {ident(f.column)}" for f in self.columns)
-        keys = ", ".join(f"{ident(field.column)}::text" for field in self.key)
+        keys = ", ".join(f"{ident(field.column)}::text" for field in (*self.key, *also))
+        conflict = " ON CONFLICT DO NOTHING" if skip else ""
         return (
             f"INSERT INTO {self.relation} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM ("
-            f"SELECT {values} FROM unnest($1::text[]) AS l(line),"
+            f"SELECT {values} FROM unnest(${number}::text[]) AS l(line),"
             f" json_to_record(l.line::json -> 'row') AS x({texts})) AS t WHERE true{condition}"
-            f" ON CONFLICT DO NOTHING RETURNING {keys}"
+            f"{conflict} RETURNING {keys}"
         )
 
     def delete_sql(self) -> str:

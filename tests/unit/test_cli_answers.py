@@ -10,6 +10,15 @@ import attrs
 import pytest
 
 from taaxdog_datamig import errors
+from taaxdog_datamig.engine.archive_reports import (
+    ArchiveDetails,
+    ArchiveRecord,
+    ArchiveRestore,
+    Drift,
+    RefusedRow,
+    RestoredTable,
+    TableInArchive,
+)
 from taaxdog_datamig.engine.reports import (
     MigrationState,
     Plan,
@@ -125,7 +134,65 @@ class Found:
 
 PROBLEM = answers.Diagnosis([Found("key", "problem", "none is set", "datamig keys generate")], healthy=False)
 
+ARCHIVE = {
+    "id": "5b1c0000-0000-4000-8000-000000000000",
+    "state": "complete",
+    "path": "archives/5b1c",
+    "migration": "cleanup-audit-logs",
+    "version": "1.0.0",
+    "database": "taaxdog",
+    "created_at": NOON,
+    "rows": 1_250,
+    "bytes": 40_000,
+    "format": "jsonl",
+    "kid": "main",
+}
+DETAILS = ArchiveDetails(
+    **ARCHIVE,
+    parts=3,
+    verified="rows",
+    signed=True,
+    tables=(
+        TableInArchive(
+            table="audit_logs",
+            relation='"public"."audit_logs"',
+            rows=1_250,
+            key=("id",),
+            columns={"id": "text", "createdAt": "timestamp without time zone"},
+        ),
+    ),
+)
+PUT_BACK = ArchiveRestore(
+    archive_id=DETAILS.id,
+    migration="cleanup-audit-logs",
+    dry_run=False,
+    inserted_rows=1_200,
+    present_rows=20,
+    refused_rows=30,
+    tables=(
+        RestoredTable(
+            table="audit_logs",
+            relation='"public"."audit_logs"',
+            archived_rows=1_250,
+            inserted_rows=1_200,
+            present_rows=20,
+            refused_rows=30,
+        ),
+    ),
+    refused=tuple(
+        RefusedRow(table="audit_logs", key=(f"key-{i}",), code="refused-23503", reason="on constraint x")
+        for i in range(30)
+    ),
+    drift=(Drift(table="audit_logs", column="note", was="text", now=None, effect="left out"),),
+    chunks=2,
+    seconds=1.5,
+    warnings=("the archive is not sealed",),
+)
+
 EVERY_ANSWER = [
+    answers.Archives("archives", [ArchiveRecord(**ARCHIVE)]),
+    DETAILS,
+    PUT_BACK,
     REPORT,
     answers.RunReports([REPORT, REPORT]),
     PLAN,
@@ -193,6 +260,23 @@ def test_a_terminal_gets_a_page_too(monkeypatch: pytest.MonkeyPatch) -> None:
         stream = io.StringIO()
         page.write_rich(render.page(answer), stream)
         assert stream.getvalue().strip()
+
+
+def test_archives_are_shown_with_their_counts_and_what_is_wrong() -> None:
+    listed = plain(answers.Archives("archives", [ArchiveRecord(**ARCHIVE)]))
+    assert "5b1c0000 " in listed
+    assert "1,250" in listed
+    assert plain(answers.Archives("archives", [])).strip() == "No archive in archives."
+    incomplete = ArchiveDetails(id=DETAILS.id, state="incomplete", path="archives/5b1c")
+    assert "incomplete" in plain(incomplete)
+    damaged = plain(attrs.evolve(DETAILS, state="damaged", problem="part x is damaged"))
+    assert "part x is damaged" in damaged
+    done = plain(PUT_BACK)
+    assert "key-19: on constraint x" in done
+    assert "key-20" not in done
+    assert "and 10 more" in done
+    assert "audit_logs.note: text is gone: left out" in done
+    assert "warning: the archive is not sealed" in done
 
 
 def test_a_run_report_is_a_flat_document() -> None:
@@ -299,6 +383,10 @@ def test_exit_codes_of_errors(error: Exception, code: int) -> None:
         (attrs.evolve(ROLLBACK, conflicts=0), 0),
         (PROBLEM, 1),
         (PLAN, 0),
+        (DETAILS, 0),
+        (attrs.evolve(DETAILS, state="damaged"), 1),
+        (PUT_BACK, 5),
+        (attrs.evolve(PUT_BACK, refused_rows=0), 0),
     ],
 )
 def test_exit_codes_of_answers(answer: object, code: int) -> None:

@@ -151,9 +151,13 @@ async def test_beside_an_application_that_writes(older):
 
 
 async def test_evidence_that_the_application_writes_meanwhile_is_judged_anew(older):
-    report, application = await run_beside(older.dsn, NAME, {"users": ("id", "postcode")})
+    """A row whose postcode is no postcode any more is left; none is filled by what it held before."""
+    report, application = await run_beside(older.dsn, NAME, {"users": ("id", "postcode")}, rolled_back=False)
     assert application.commits
-    assert report.changed_rows < older.counts["users.residency_null"]
+    without = {key for key, residency in (await residencies(older.dsn)).items() if residency is None}
+    async with engine(older.dsn) as runner:
+        assert without == {record.key[0] for record in await runner.quarantine(report.run_id)}
+    assert report.changed_rows + len(without) == older.counts["users.residency_null"]
 
 
 async def test_it_may_be_killed_anywhere(older_few):

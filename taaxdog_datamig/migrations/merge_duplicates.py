@@ -24,7 +24,7 @@ class MergeDuplicates(MergeMigration):
     version: ClassVar[str] = "1.0.0"
     description: ClassVar[str] = "Merge duplicate user accounts (same e-mail address, ignoring case)"
     category: ClassVar[str] = "user-data"
-    after: ClassVar[tuple[str, ...]] = ("normalize-phones",)
+    after: ClassVar[tuple[str, ...]] = ("normalize-phones", "populate-metadata")
 
     table = "users"
     same = "lower({email})"

@@ -66,6 +66,11 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
     ):
         if number:
             pairs.append((name, count(number)))
+    if report.deleted_rows:
+        deleted = ", ".join(f"{count(rows)} {table}" for table, rows in report.deleted_rows.items())
+        pairs.append(("rows deleted", deleted))
+    if report.archive_id is not None:
+        pairs.append(("archived first", f"datamig archive show {report.archive_id}"))
     seconds = (report.finished_at - report.started_at).total_seconds()
     rate = "" if report.tasks else f" ({count(round(report.rows_per_second))} rows/s)"
     pairs.append(("time", duration(seconds) + rate))
@@ -131,6 +136,7 @@ def plan_page(plan: Plan) -> Page:
     if plan.tasks or not (plan.tables or plan.pending_rows):
         tasks: list[Block] = [_tasks_table(plan.tasks)] if plan.tasks else [Line("Nothing needs it.", "good")]
         return [*blocks, *tasks, *_warnings(plan.warnings)]
+    shown = [table for table in plan.tables if table.pending_rows] or plan.tables
     blocks.append(
         Table(
             ("table", "columns", "pending rows", "of", "size", "estimate"),
@@ -143,11 +149,13 @@ def plan_page(plan: Plan) -> Page:
                     size(table.heap_bytes),
                     table.estimate,
                 )
-                for table in plan.tables
+                for table in shown
             ],
             numbers=frozenset({"pending rows", "of", "size"}),
         )
     )
+    if idle := len(plan.tables) - len(shown):
+        blocks.append(Line(f"  {idle} more have nothing pending"))
     shortest, longest = plan.seconds
     pairs = [("pending rows", count(plan.pending_rows))]
     if longest:
@@ -155,7 +163,7 @@ def plan_page(plan: Plan) -> Page:
         pairs.append(("time", f"{duration(shortest)} to {duration(longest)}{source}"))
     if plan.growth_bytes or plan.wal_bytes:
         pairs.append(("growth", f"{size(plan.growth_bytes)} of table, {size(plan.wal_bytes)} of WAL"))
-    for table in plan.tables:
+    for table in shown:
         pairs += [("definition", statement) for statement in table.ddl]
         pairs += [("trigger fires", f"{table.table}: {name}") for name in table.triggers]
         pairs += [("index affected", f"{table.table}: {name}") for name in table.indexes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -60,6 +61,8 @@ class Job:
     archive: ArchiveWriter | None = None
     counters: dict[int, Counters] = attrs.field(factory=dict)
     quarantined: int = 0
+    #: Rows that a dry run would have deleted, by table; a live run's are in the ledger.
+    deleted: Counter[str] = attrs.field(factory=Counter)
     #: How often the server, or the way to it, was lost.
     outages: int = 0
     #: Why we wait, for whoever asks from another terminal.

@@ -55,7 +55,8 @@ async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequenc
             said += target.warnings
             if target.closure is not None and tables[-1].pending_rows:
                 said += target.closure.warnings()
-            said += _warnings(tables[-1])
+            if tables[-1].pending_rows:
+                said += _warnings(tables[-1])
         slow = await pace(connection, targets, [table.pending_rows for table in tables])
     rows = sum(table.pending_rows for table in tables)
     rates = MERGE_RATES if any(target.merge is not None for target in targets) else RATES

@@ -14,6 +14,7 @@ import attrs
 
 from taaxdog_datamig.engine.apply import Item, Mode, apply
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated
+from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.migration.target import shape_of
 from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.rows import transposed
@@ -90,6 +91,13 @@ class Removal:
                 lines = "\n".join(row["line"] for row in rows).encode() + b"\n"
                 loose = self.loose if node.table.relation.oid == self.closure.root else ()
                 self.effects.append(Deleted(shape=shape, rows=len(rows), lines=lines, loose=loose))
+            if len(rows) != len(keys):
+                # They were locked: only a cascade of this very deletion can have taken them, unseen.
+                raise RunError(
+                    f"foreign keys lead from {shape.relation} back to it, and cascade: rows would be gone before "
+                    "they were archived",
+                    "Make one of the keys in the circle ON DELETE SET NULL or NO ACTION first",
+                )
             self._spend(len(rows))
         going.difference_update(keys)
         return complete

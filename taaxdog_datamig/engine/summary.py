@@ -38,7 +38,7 @@ async def summarise(
     quarantined = await job.ledger.work.quarantine_by_table(connection, job.run_id)
     tables = [_table(shape.table, totals.get(i, {}), quarantined) for i, shape in enumerate(job.shapes)]
     changed = sum(table.changed_rows for table in tables)
-    deleted: Counter[str] = Counter()
+    deleted = Counter(job.deleted)
     for part in await job.ledger.work.archive_parts(connection, job.run_id):
         deleted.update(part.rows)
     here = sum(counters.changed for counters in job.counters.values())

@@ -175,6 +175,7 @@ class ChunkWriter:
                     if job.dry_run:
                         raise Undone  # noqa: TRY301 - the transaction must see it
             except Undone:
+                job.deleted.update(deleted_rows(written.effects))
                 await job.ledger.work.add_chunk(connection, entry, self._table, None)
         return result
 

@@ -11,6 +11,7 @@
     │   ├── KeyWrong              the keys given do not open what is in the database
     │   ├── LeaseHeld             another process runs this migration, or one on the same table
     │   ├── PlanDrift             the pinned plan no longer describes the database or the code
+    │   ├── NotReversible         the migration has no way back
     │   └── PreflightFailed       the database is not in a state that the run can change safely
     ├── TokenError                a field token does not open (never holds the token)
     ├── DatabaseError             the server could not be used
@@ -85,6 +86,10 @@ class LeaseHeld(RefusedError):
 
 class PlanDrift(RefusedError):
     """Code, arguments, predicate or row band differ from the pinned plan."""
+
+
+class NotReversible(RefusedError):
+    """The migration cannot undo what it did: its `down` says so, or it has none."""
 
 
 class PreflightFailed(RefusedError):

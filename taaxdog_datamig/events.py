@@ -88,8 +88,15 @@ class Warned:
     message: str
 
 
+@attrs.frozen(kw_only=True)
+class Told:
+    """A migration says how it goes; see `Migration.log`."""
+
+    message: str
+
+
 Event: TypeAlias = (
-    StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Progress | Waiting | Warned
+    StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Progress | Waiting | Warned | Told
 )
 Subscriber: TypeAlias = Callable[[Event], None]
 

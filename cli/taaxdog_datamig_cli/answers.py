@@ -97,6 +97,15 @@ class NewKey:
 
 
 @attrs.frozen
+class NewMigration:
+    """`new-migration`: what was written, and how the module is imported."""
+
+    name: str
+    module: str
+    files: list[str]
+
+
+@attrs.frozen
 class Cell:
     """One value of a row before and after, described and never shown."""
 

@@ -44,6 +44,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig run --type=encrypt-user-data --skip-backup --json",
     ),
     "rollback": ("datamig rollback encrypt-user-data --dry-run", "datamig rollback RUN_ID --yes"),
+    "new-migration": (
+        "datamig new-migration uppercase-state",
+        "datamig new-migration uppercase-state --imperative --path myapp/migrations",
+    ),
     "status": ("datamig status", "datamig status encrypt-user-data"),
     "pause": ("datamig pause encrypt-user-data",),
     "resume": ("datamig resume encrypt-user-data",),
@@ -88,7 +92,7 @@ app = App(
 def _register(parent: App, chain: str, help_: str, group: Group | None = None) -> None:
     """Register a command, which lives in the module named by its words and the function by its last."""
     word = chain.rpartition(" ")[2]
-    path = f"{_COMMANDS}.{chain.replace(' ', '_')}:{word}"
+    path = f"{_COMMANDS}.{chain.replace(' ', '_')}:{word}".replace("-", "_")
     parent.command(path, name=word, help=help_, group=group, help_epilogue=_epilogue(chain))
 
 
@@ -99,6 +103,7 @@ for _chain, _help, _group in (
     ("plan", "What migrations would do: rows, statements, size and time. Changes nothing.", MIGRATE),
     ("run", "Run migrations, in dependency order. A run left by a killed process is resumed.", MIGRATE),
     ("rollback", "Give rows back their values from before a run, unless they changed since.", MIGRATE),
+    ("new-migration", "Write a migration to start from, and its test.", MIGRATE),
     ("status", "How runs stand: rows, who holds them, what they wait for.", STEER),
     ("pause", "Stop a run between two chunks; it can be resumed.", STEER),
     ("resume", "Go on with a paused or abandoned run, here.", STEER),

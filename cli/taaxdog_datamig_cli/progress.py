@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import attrs
 
 from taaxdog_datamig import events
-from taaxdog_datamig.events import ChunkDone, Event, StepStarted, SweepStarted, TableStarted, Waiting, Warned
+from taaxdog_datamig.events import (
+    ChunkDone,
+    Event,
+    StepStarted,
+    SweepStarted,
+    TableStarted,
+    Told,
+    Waiting,
+    Warned,
+)
 from taaxdog_datamig_cli.units import count, duration
 
 if TYPE_CHECKING:
@@ -150,6 +159,8 @@ class Heartbeat:
             case Warned(message=message) if message not in self._warned:
                 self._warned.add(message)
                 self._write(f"warning: {message}")
+            case Told(message=message):
+                self._write(message)
             case ChunkDone():
                 self._reason = ""
                 self._meter.add(event)
@@ -218,6 +229,8 @@ class Live:
                 self._update(note=f"waits: {reason}")
             case Warned(message=message):  # the answer has it, too
                 self._update(note=f"warning: {message}")
+            case Told(message=message):
+                self._update(note=message)
             case ChunkDone():
                 self._meter.add(event)
                 total = self._meter.rows_expected or None

@@ -95,8 +95,18 @@ def _quarantine(answer: answers.Quarantine) -> Page:
         return [Line(f"Run {answer.run} refused no row.", "good")]
     return [
         Table(
-            ("table", "key", "code", "reason", "at"),
-            [(row.table, ", ".join(row.key), row.code, row.reason, moment(row.at)) for row in answer.rows],
+            ("table", "key", "what", "code", "reason", "at"),
+            [
+                (
+                    row.table,
+                    ", ".join(row.key),
+                    "left" if row.left else "refused",
+                    row.code,
+                    row.reason,
+                    moment(row.at),
+                )
+                for row in answer.rows
+            ],
         )
     ]
 
@@ -132,6 +142,18 @@ def _new_key(answer: answers.NewKey) -> Page:
         ]
     # Nothing but the key, so that KEY=$(datamig keys generate) works.
     return [Line(str(answer.key))]
+
+
+def _new_migration(answer: answers.NewMigration) -> Page:
+    return [
+        *(Line(f"Wrote {file}", "good") for file in answer.files),
+        Line("Make it known, in datamig.toml:"),
+        Line(f'  migrations = ["{answer.module}"]'),
+        Line("or, in the pyproject.toml of a package that is installed:"),
+        Line('  [project.entry-points."taaxdog_datamig.migrations"]'),
+        Line(f'  {answer.name} = "{answer.module}"'),
+        Line(f"Test it: python -m pytest {answer.files[-1]}"),
+    ]
 
 
 def _demo(answer: answers.Demo) -> Page:
@@ -171,5 +193,6 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,
+    answers.NewMigration: _new_migration,
     answers.Demo: _demo,
 }

@@ -84,6 +84,10 @@ class Session:
         settings = Settings.load(
             config=self.common.config, database_url=self.common.database, log_level=level, **fixed
         )
+        if settings.migrations:
+            # The settings file's folder, last, so that it hides nothing: modules may stand beside it.
+            folder = str((self.common.config or Path("datamig.toml")).absolute().parent)
+            sys.path.extend([folder] if folder not in sys.path else [])
         configure_logging(settings.log_level, self.common.log_format, cast("TextIO", _CurrentStderr()))
         return settings
 

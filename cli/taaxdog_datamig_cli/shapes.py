@@ -35,6 +35,7 @@ SCHEMAS: dict[type, str] = {
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",
+    answers.NewMigration: "datamig/new-migration/1",
     answers.Demo: "datamig/demo/1",
 }
 

@@ -143,7 +143,12 @@ def _rollback(row: asyncpg.Record) -> str:
         return f"rolled back: {row['restored']} rows restored{kept}"
     if not row["changed"]:
         return "nothing to roll back"
+    seal = f"sealed under key {row['kid']}" if row["kid"] else "compressed, not sealed"
+    targets = orjson.loads(row["targets"])
+    if targets and (code := targets[0].get("code")) is not None:
+        if not code["reversible"]:
+            return "not available: the migration is not reversible, restore from a backup instead"
+        return f"by down() of {row['migration']}: rollback data of {row['images']} chunks, {seal}"
     if not row["images"]:
         return "not available: the before-images were purged"
-    seal = f"sealed under key {row['kid']}" if row["kid"] else "compressed, not sealed"
     return f"datamig.before_images of run {row['id']}: {row['images']} chunks, {seal}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import attrs
@@ -24,6 +24,7 @@ from taaxdog_datamig.errors import (
     DatabaseUnavailable,
     DatamigError,
     LeaseLost,
+    NotReversible,
     PreflightFailed,
     RefusedError,
     RunCancelled,
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.start import Started
     from taaxdog_datamig.ledger import ArchivePart
 
-    Steps = Callable[[Started, Plan, datetime], Awaitable[RunReport]]
+#: The steps of a run, live or dry.
+Steps: TypeAlias = "Callable[[Started, Plan, datetime], Awaitable[RunReport]]"
 
 
 @contextlib.asynccontextmanager
@@ -106,9 +108,19 @@ async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigE
             outcome = "what was done stays" if keep else "nothing was changed"
         else:
             outcome = f"the run is paused: `datamig resume {job.run_id}` goes on"
+    elif not started.reversible:
+        paused = await pause_run(job, str(told), unless_untouched=True) == "paused"
+        outcome = (
+            f"it is not reversible: `datamig resume {job.run_id}` goes on, or restore from a backup"
+            if paused
+            else "nothing was changed"
+        )
     else:
-        await settle_failure(started, told)
         outcome = "what the run had changed was rolled back"
+        try:
+            await settle_failure(started, told)
+        except NotReversible as refusal:
+            outcome = f"it was not rolled back: {refusal.what}; `datamig resume {job.run_id}` goes on"
     return attrs.evolve(told, what=f"{told.what}; {outcome}")
 
 

@@ -45,7 +45,7 @@ class TablePlan:
     relation: str
     columns: tuple[str, ...]
     pending_rows: int
-    #: How `pending_rows` was made: "counted" or "sampled".
+    #: How `pending_rows` was made: "counted", "sampled", or "stated" by the migration's own code.
     estimate: str
     total_rows: int
     heap_bytes: int

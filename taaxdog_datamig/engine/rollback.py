@@ -5,7 +5,7 @@ Needs no migration code: shapes, definitions and images are in the ledger.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -19,7 +19,7 @@ from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.rows import Shape
 
 _NEWEST = 2**63 - 1
+
+#: A way back for the rows of a run: `restore_chunks`, or the migration's own code.
+Restore: TypeAlias = "Callable[..., Awaitable[Restored]]"
 
 
 @attrs.frozen

@@ -13,6 +13,17 @@ from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.drive import drive, step, work
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.imperative import (
+    CodeRollback,
+    CodeWork,
+    check_code,
+    check_resumable,
+    check_validity,
+    claims,
+    code_of,
+    plan_code,
+    reversible,
+)
 from taaxdog_datamig.engine.maintenance import maintain, plan_maintenance, waiting
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
 from taaxdog_datamig.engine.preflight import (
@@ -27,19 +38,23 @@ from taaxdog_datamig.engine.start import Proposal, await_session_end, start, sta
 from taaxdog_datamig.engine.undo import undo
 from taaxdog_datamig.errors import (
     DatamigError,
+    RefusedError,
     UsageError,
 )
 from taaxdog_datamig.events import EventBus, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
 from taaxdog_datamig.migration import (
+    BaseMigration,
     DeclaredMigration,
     MaintenanceMigration,
+    Migration,
     MigrationContext,
     NotApplicable,
     Registry,
     arguments_of,
 )
 from taaxdog_datamig.migrations import BUILTIN
+from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
@@ -47,8 +62,12 @@ from taaxdog_datamig.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import asyncpg
+
+    from taaxdog_datamig.engine.drive import Steps
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
-    from taaxdog_datamig.migration import BaseMigration, Target
+    from taaxdog_datamig.engine.rollback import Restore
+    from taaxdog_datamig.migration import Target
     from taaxdog_datamig.pg.database import Database
 
 
@@ -124,12 +143,11 @@ class Runner:
         migration = await self._migration(name, dry_run=True, arguments=arguments)
         if isinstance(migration, MaintenanceMigration):
             return await plan_maintenance(migration)
-        assert isinstance(migration, DeclaredMigration)
         try:
-            targets = await migration.targets()
+            _, plan = await self._planned(migration, check=False)
         except NotApplicable as answer:
             return _not_applicable(migration, answer)
-        return await make_plan(self.db, migration, targets)
+        return plan
 
     @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
@@ -155,7 +173,6 @@ class Runner:
         migration = await self._migration(name, dry_run=options.dry_run, arguments=options.arguments)
         if isinstance(migration, MaintenanceMigration):
             return await maintain(self.db, migration, options, self.events, started_at)
-        assert isinstance(migration, DeclaredMigration)
         if (
             not options.dry_run
             and (report := await self._finished(migration, options, started_at)) is not None
@@ -163,18 +180,18 @@ class Runner:
             return report
         async with step(self.events, "plan"):
             try:
-                targets = await migration.targets()
+                targets, plan = await self._planned(migration, check=True)
             except NotApplicable as answer:
                 return _nothing(_not_applicable(migration, answer), options, started_at)
-            await check_targets(self.db, migration, targets, migration.context.keyring)
-            plan = await make_plan(self.db, migration, targets)
             if options.pinned_plan is not None:
                 check_pinned(plan, options.pinned_plan, begun=await self._begun(migration))
         failpoints.hit("after-plan")
-        warnings = [*plan.warnings, *await self._preflight(migration, targets, plan)]
+        warnings = [*plan.warnings, *await self._preflight(migration, plan, targets)]
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
+        if isinstance(migration, Migration):
+            await self._admit(migration, plan, dry_run=options.dry_run)
         proposal = Proposal(
             db=self.db,
             migration=migration,
@@ -183,16 +200,25 @@ class Runner:
             options=options,
             events=self.events,
         )
+        steps: Steps = work
+        if isinstance(migration, Migration):
+            steps = CodeWork(migration)
+            proposal = attrs.evolve(
+                proposal,
+                claims=await claims(migration),
+                restore=CodeRollback(migration, "paused"),
+                reversible=reversible(migration),
+            )
         if options.dry_run:
             async with start_dry(proposal) as started:
-                return await work(started, plan, started_at)
+                return await steps(started, plan, started_at)
         async with self.db.acquire() as connection:
             await install(connection, self.settings, self.events)
         failpoints.hit("after-ledger")
         await await_session_end(self.db, self.events, migration.name)
         await self._finish_rollback(migration)
         started = await start(proposal)
-        return await drive(started, plan, started_at)
+        return await drive(started, plan, started_at, steps)
 
     @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
@@ -208,8 +234,12 @@ class Runner:
             LeaseHeld: a live process works on it.
         """
         async with step(self.events, "rollback"):
+            record = await control.find(self.db, ref)
+            restore = await self._way_back(record, dry_run=dry_run)
             keyring = Keyring.from_settings(self.settings)
-            return await undo(self.db, ref, self.events, keyring, dry_run=dry_run)
+            return await undo(
+                self.db, str(record["id"]), self.events, keyring, dry_run=dry_run, restore=restore
+            )
 
     async def resume(self, ref: str, options: RunOptions | None = None) -> RunReport:
         """Go on, here, with a run that is paused or was left by a killed process.
@@ -266,7 +296,8 @@ class Runner:
         keyring = Keyring.from_settings(self.settings)
         return kind(
             MigrationContext(
-                db=self.db,
+                # Code of somebody's own writes through the engine's transactions alone.
+                db=ReadingDatabase.of(self.db) if issubclass(kind, Migration) else self.db,
                 settings=self.settings,
                 profile=profile,
                 keyring=keyring,
@@ -275,16 +306,56 @@ class Runner:
             )
         )
 
-    async def _begun(self, migration: DeclaredMigration) -> str | None:
-        """The fingerprint under which an unfinished run of the migration began."""
+    async def _planned(self, migration: BaseMigration, *, check: bool) -> tuple[Sequence[Target], Plan]:
+        if isinstance(migration, Migration):
+            if check:
+                check_code(migration)
+            return (), await plan_code(migration)
+        assert isinstance(migration, DeclaredMigration)
+        targets = await migration.targets()
+        if check:
+            await check_targets(self.db, migration, targets, migration.context.keyring)
+        return targets, await make_plan(self.db, migration, targets)
+
+    async def _admit(self, migration: Migration, plan: Plan, *, dry_run: bool) -> None:
+        """Ask the migration whether it should run, unless it is at it already."""
+        left = None if dry_run else await self._left(migration)
+        if left is not None and left["status"] != "rolling_back":
+            check_resumable(migration, left, plan, self.events)
+            return
+        if left is not None:
+            await await_session_end(self.db, self.events, migration.name)
+            await self._finish_rollback(migration)
+        await check_validity(migration)
+
+    async def _way_back(self, record: asyncpg.Record, *, dry_run: bool) -> Restore | None:
+        """How a run is undone that its migration's own code must undo; None for any other."""
+        if code_of(record) is None or record["status"] == "rolled_back":
+            return None
+        given = orjson.loads(record["options"]).get("arguments")
+        migration = await self._migration(record["migration"], dry_run=dry_run, arguments=given)
+        if not isinstance(migration, Migration):
+            raise RefusedError(
+                f"run {record['id']} must be undone by the code of {migration.name}, which has none any more",
+                "Give it back its up() and down(), or restore from a backup",
+            )
+        return CodeRollback(migration, record["status"])
+
+    async def _left(self, migration: BaseMigration) -> asyncpg.Record | None:
+        """The unfinished run of the migration."""
         async with self.db.acquire() as connection:
             if not await installed_version(connection):
                 return None
             left = await Ledger.of().runs.find(connection, migration=migration.name, status=UNFINISHED)
-        return left[0]["fingerprint"] if left else None
+        return left[0] if left else None
+
+    async def _begun(self, migration: BaseMigration) -> str | None:
+        """The fingerprint under which an unfinished run of the migration began."""
+        left = await self._left(migration)
+        return left["fingerprint"] if left is not None else None
 
     async def _preflight(
-        self, migration: DeclaredMigration, targets: Sequence[Target], plan: Plan
+        self, migration: BaseMigration, plan: Plan, targets: Sequence[Target] = ()
     ) -> list[str]:
         async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
@@ -297,7 +368,7 @@ class Runner:
         return [warning for warning in found if warning]
 
     async def _finished(
-        self, migration: DeclaredMigration, options: RunOptions, started_at: datetime
+        self, migration: BaseMigration, options: RunOptions, started_at: datetime
     ) -> RunReport | None:
         """The answer "already run", when the latest run of the migration succeeded."""
         async with self.db.acquire() as connection:
@@ -323,7 +394,7 @@ class Runner:
             ),
         )
 
-    async def _finish_rollback(self, migration: DeclaredMigration) -> None:
+    async def _finish_rollback(self, migration: BaseMigration) -> None:
         """End a rollback that a killed process has left, before a new run begins."""
         async with self.db.acquire() as connection:
             left = await Ledger.of().runs.find(
@@ -333,7 +404,8 @@ class Runner:
             message = f"finishing the rollback of run {record['id']} first"
             self.events.emit(Warned(message=message))
             keyring = migration.context.keyring
-            await undo(self.db, str(record["id"]), self.events, keyring, dry_run=False)
+            restore = await self._way_back(record, dry_run=False)
+            await undo(self.db, str(record["id"]), self.events, keyring, dry_run=False, restore=restore)
 
     def _check(self, options: RunOptions) -> None:
         if options.batch_size is not None and options.batch_size < 1:
@@ -350,7 +422,7 @@ class Runner:
         executor_named(options.executor)
 
 
-def _not_applicable(migration: DeclaredMigration, answer: NotApplicable) -> Plan:
+def _not_applicable(migration: BaseMigration, answer: NotApplicable) -> Plan:
     return Plan(
         migration=migration.name,
         version=migration.version,

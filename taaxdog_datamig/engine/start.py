@@ -22,6 +22,7 @@ from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFa
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl
+from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.rows import Shape
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.throttle import ChunkSize
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.reports import Plan, RunOptions
+    from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.ledger import ArchivePart
     from taaxdog_datamig.migration import BaseMigration, Target
@@ -45,10 +47,16 @@ class Proposal:
 
     db: Database
     migration: BaseMigration
+    #: None where the migration has code of its own.
     targets: Sequence[Target]
     plan: Plan
     options: RunOptions
     events: EventBus
+    #: Further tables of its own, quoted.
+    claims: Sequence[str] = ()
+    #: The way back by the migration's own code, and whether there is any.
+    restore: Restore | None = None
+    reversible: bool = True
 
     @property
     def keyring(self) -> Keyring | None:
@@ -58,7 +66,23 @@ class Proposal:
     @property
     def relations(self) -> list[str]:
         """Its tables, quoted."""
-        return [target.table.relation.quoted for target in self.targets]
+        return [*(target.table.relation.quoted for target in self.targets), *self.claims]
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """What its chunks are counted under."""
+        return [target.shape for target in self.targets] or [_code_shape(self.migration.name)]
+
+    @property
+    def stored(self) -> list[dict[str, Any]]:
+        """Its targets, for the ledger."""
+        if self.restore is not None:
+            code = {"reversible": self.reversible}
+            return [{"shape": shape.to_json(), "ddl": [], "code": code} for shape in self.shapes]
+        return [
+            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
+            for target in self.targets
+        ]
 
     @property
     def ddl(self) -> tuple[Ddl, ...]:
@@ -76,6 +100,14 @@ class Started:
     resumed: bool
     #: Rows expected when the run began.
     estimated_rows: int
+    #: The way back, where it is not by before-images; and whether there is any.
+    restore: Restore | None = None
+    reversible: bool = True
+
+
+def _code_shape(name: str) -> Shape:
+    """Stands for whatever the migration's own code changes."""
+    return Shape(table=name, relation=ident(name), key=(), columns=())
 
 
 async def await_session_end(db: Database, events: EventBus, migration: str) -> None:
@@ -119,7 +151,7 @@ async def start(proposal: Proposal) -> Started:
         if record is None:
             new, data_key = _new_run(proposal)
             run_id, master, ddl = new.id, new.kid, proposal.ddl
-            shapes = [target.shape for target in proposal.targets]
+            shapes = proposal.shapes
             await ledger.runs.add(connection, new)
             if keyring is not None:
                 kid = keyring.primary.kid
@@ -135,7 +167,8 @@ async def start(proposal: Proposal) -> Started:
             data_key, _ = open_data_key(record, keyring)
             master = record["kid"]
             shapes, ddl = stored_targets(record)
-            proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
+            if proposal.restore is None:
+                proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
         sealer = BlobSealer(None if master is None else data_key)
@@ -156,6 +189,8 @@ async def start(proposal: Proposal) -> Started:
         ddl_done=done,
         resumed=record is not None,
         estimated_rows=proposal.plan.pending_rows if record is None else record["estimated_rows"],
+        restore=proposal.restore,
+        reversible=proposal.reversible,
     )
 
 
@@ -196,7 +231,7 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 epoch=epoch,
                 data_key=data_key,
                 sealer=BlobSealer(data_key),
-                shapes=[target.shape for target in proposal.targets],
+                shapes=proposal.shapes,
                 session=connection,
             )
             yield Started(
@@ -221,7 +256,9 @@ def _job(
     proposal: Proposal, ledger: Ledger, run_id: uuid.UUID, *, shapes: Sequence[Shape], **rest: Any
 ) -> Job:
     size = ChunkSize(target=proposal.db.settings.chunk_seconds, fixed=proposal.options.batch_size)
-    if all(target.closure is not None and target.closure.simple for target in proposal.targets):
+    if proposal.targets and all(
+        target.closure is not None and target.closure.simple for target in proposal.targets
+    ):
         # Deleting a row that nothing refers to costs a tenth of an update with its index entries.
         size = attrs.evolve(size, rows=10 * size.rows, most=5 * size.most)
     return Job(
@@ -291,10 +328,7 @@ def _new_run(proposal: Proposal) -> tuple[NewRun, bytes]:
         version=proposal.migration.version,
         fingerprint=proposal.plan.fingerprint,
         relations=proposal.relations,
-        targets=[
-            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
-            for target in proposal.targets
-        ],
+        targets=proposal.stored,
         options=options,
         estimated_rows=proposal.plan.pending_rows,
         actor=actor(proposal.db.server.role),

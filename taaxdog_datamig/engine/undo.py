@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.engine.start import Started
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.pg.database import Database
@@ -86,7 +87,7 @@ async def settle_failure(started: Started, error: Exception) -> None:
     await steadily(job, "recording a failure", give_up)
     try:
         async with held(job):
-            await _roll_back(job, started.ddl, reason)
+            await _roll_back(job, started.ddl, reason, started.restore)
     except BaseException:
         await let_go(job)
         raise
@@ -106,9 +107,15 @@ async def let_go(job: Job) -> None:
 
 
 async def undo(
-    db: Database, ref: str, events: EventBus, keyring: Keyring | None, *, dry_run: bool
+    db: Database,
+    ref: str,
+    events: EventBus,
+    keyring: Keyring | None,
+    *,
+    dry_run: bool,
+    restore: Restore | None = None,
 ) -> RollbackReport:
-    """Undo a run from its before-images; see `Runner.rollback`."""
+    """Undo a run from its before-images, or by `restore`; see `Runner.rollback`."""
     check_server(db)
     began = time.monotonic()
     ledger = Ledger.of()
@@ -158,11 +165,11 @@ async def undo(
         size=ChunkSize(target=db.settings.chunk_seconds),
     )
     if dry_run:
-        done = await restore_chunks(job, dry_run=True)
+        done = await (restore or restore_chunks)(job, dry_run=True)
     else:
         try:
             async with held(job):
-                done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"])
+                done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"], restore)
         except BaseException:
             await let_go(job)
             raise
@@ -186,8 +193,10 @@ async def _refuse_built_upon(db: Database, ledger: Ledger, record: asyncpg.Recor
                 )
 
 
-async def _roll_back(job: Job, ddl: tuple[Any, ...], error: str | None) -> Restored:
-    done = await restore_chunks(job, dry_run=False)
+async def _roll_back(
+    job: Job, ddl: tuple[Any, ...], error: str | None, restore: Restore | None = None
+) -> Restored:
+    done = await (restore or restore_chunks)(job, dry_run=False)
     if ddl:
 
         async def changed(connection: PoolConnectionProxy[Any]) -> bool:

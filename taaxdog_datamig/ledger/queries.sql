@@ -211,6 +211,23 @@ SET reason = excluded.reason, outcome = excluded.outcome, note = excluded.note, 
 SELECT relation, label, action, reason, outcome, note, seconds, before, after
 FROM datamig.tasks WHERE run_id = $1 ORDER BY at, relation, action
 
+-- name: call
+-- How far a call of `process_batch` is; all batches of the same way, up or down, and its latest call.
+SELECT c.first_key, c.last_key, t.batches, t.total, t.latest
+FROM (SELECT count(*) FILTER (WHERE sweep = $2) AS batches, max(id) FILTER (WHERE sweep = $2) AS last,
+             count(*) FILTER (WHERE sign(sweep) = sign($2::int)) AS total,
+             coalesce(max(abs(sweep)) FILTER (WHERE sign(sweep) = sign($2::int)), 0) AS latest
+      FROM datamig.chunks WHERE run_id = $1) t
+LEFT JOIN datamig.chunks c ON c.id = t.last
+
+-- name: rollback_data
+SELECT c.id, b.image FROM datamig.chunks c LEFT JOIN datamig.before_images b ON b.chunk_id = c.id
+WHERE c.run_id = $1 AND c.id < $2 AND c.sweep > 0 AND c.last_key[3]::int > 0
+ORDER BY c.id DESC LIMIT 1
+
+-- name: all_restored
+UPDATE datamig.chunks SET restored = changed, kept = 0 WHERE run_id = $1 AND sweep > 0 AND restored IS NULL
+
 -- name: canaries
 SELECT kid, canary FROM datamig.keys ORDER BY created_at
 

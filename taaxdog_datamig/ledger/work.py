@@ -263,6 +263,29 @@ class Work:
         """The newest chunk older than `before` that was not rolled back yet."""
         return await connection.fetchrow(self._sql["next_to_restore"], run_id, before)
 
+    async def call(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, number: int
+    ) -> asyncpg.Record:
+        """How far a call of `process_batch` is: first_key and last_key of its latest batch, and batches.
+
+        And of all calls of the same way: `total` batches, and the `latest` call that has any.
+        Calls of `up` are numbered from 1, those of `down` from -1 downward; they stand where chunks of
+        declared migrations have their sweep.
+        """
+        row: asyncpg.Record | None = await connection.fetchrow(self._sql["call"], run_id, number)
+        assert row is not None
+        return row
+
+    async def rollback_data(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, before: int
+    ) -> asyncpg.Record | None:
+        """The newest batch older than `before` with data stored for a rollback: id, image."""
+        return await connection.fetchrow(self._sql["rollback_data"], run_id, before)
+
+    async def all_restored(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> None:
+        """Record that a run was rolled back as a whole, by its migration's own code."""
+        await connection.execute(self._sql["all_restored"], run_id)
+
     async def restored(
         self, connection: PoolConnectionProxy[Any], chunk_id: int, restored: int, kept: int
     ) -> bool:

@@ -25,7 +25,7 @@ from taaxdog_datamig.migration.base import (
     arguments_of,
 )
 from taaxdog_datamig.migration.column import ColumnMigration
-from taaxdog_datamig.migration.imperative import Migration
+from taaxdog_datamig.migration.imperative import Connection, Migration, Record, Workspace
 from taaxdog_datamig.migration.maintenance import MaintenanceMigration, MaintenanceTask
 from taaxdog_datamig.migration.outcomes import Changes, Leave, Outcome, Reject, Row, Skip
 from taaxdog_datamig.migration.purge import Purge, PurgeMigration, condition, purge_target, purge_where
@@ -37,6 +37,7 @@ __all__ = [
     "BaseMigration",
     "Changes",
     "ColumnMigration",
+    "Connection",
     "Ddl",
     "DeclaredMigration",
     "Leave",
@@ -48,11 +49,13 @@ __all__ = [
     "Outcome",
     "Purge",
     "PurgeMigration",
+    "Record",
     "Registry",
     "Reject",
     "Row",
     "Skip",
     "Target",
+    "Workspace",
     "arguments_of",
     "condition",
     "existing",

@@ -1,4 +1,4 @@
-"""What all migrations have in common, and the imperative one."""
+"""What all migrations have in common, and what declared ones have."""
 
 from __future__ import annotations
 

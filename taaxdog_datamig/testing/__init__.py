@@ -1,6 +1,14 @@
-"""What you need to test your own migrations: `assert_crash_safe`."""
+"""What you need to test your own migrations: `assert_crash_safe`, and a database to do it on."""
 
 from taaxdog_datamig.testing.crash import CrashReport, assert_crash_safe
+from taaxdog_datamig.testing.databases import temporary_database
 from taaxdog_datamig.testing.states import Difference, database_state, differences
 
-__all__ = ["CrashReport", "Difference", "assert_crash_safe", "database_state", "differences"]
+__all__ = [
+    "CrashReport",
+    "Difference",
+    "assert_crash_safe",
+    "database_state",
+    "differences",
+    "temporary_database",
+]

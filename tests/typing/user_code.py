@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_type
+from typing import Any, assert_type
 
 from taaxdog_datamig import (
     Changes,
     ColumnMigration,
+    Connection,
     Database,
     DatamigError,
     DeclaredMigration,
     EventBus,
+    Migration,
     MigrationState,
     Plan,
+    Record,
     Registry,
     Reject,
     RollbackReport,
@@ -56,6 +59,47 @@ class Several(DeclaredMigration):
         return []
 
 
+class CountStates(Migration):
+    name = "count-states"
+    version = "1.0.0"
+    description = "Code of its own."
+    tables = ("users",)
+    sensitive = True
+
+    async def validate(self) -> bool:
+        return not self.context.dry_run
+
+    async def estimate_affected_records(self) -> int:
+        async with self.context.db.acquire() as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM users"))
+
+    async def up(self) -> None:
+        self.log("counting")
+        changed = await self.process_batch("SELECT id FROM users WHERE n < $1", self.rows, arguments=[1])
+        assert_type(changed, int)
+        await self.process_batch([1, 2, 3], self.numbers, batch_size=2)
+        await self.process_batch([1, 2, 3], self.words)  # type: ignore[arg-type]
+        await self.process_batch("SELECT 1", self.numbers)  # type: ignore[arg-type]
+
+    async def rows(self, connection: Connection, batch: list[Record]) -> int:
+        await connection.execute("UPDATE users SET n = 1 WHERE id = ANY ($1)", [row["id"] for row in batch])
+        self.store_rollback({"ids": [row["id"] for row in batch]})
+        return len(batch)
+
+    async def numbers(self, connection: Connection, batch: list[int]) -> None:
+        await connection.execute("SELECT $1::int", sum(batch))
+
+    async def words(self, connection: Connection, batch: list[str]) -> None:
+        await connection.execute("SELECT $1", ", ".join(batch))
+
+    async def down(self) -> None:
+        await self.process_batch(self.rollback_data(), self.back)
+
+    async def back(self, connection: Connection, batch: list[dict[str, Any]]) -> int | None:
+        await connection.execute("UPDATE users SET n = 0 WHERE id = ANY ($1)", batch[0]["ids"])
+        return None
+
+
 async def deploy(dsn: str) -> int:
     events = EventBus()
 
@@ -66,7 +110,7 @@ async def deploy(dsn: str) -> int:
     events.subscribe(show)
     settings = Settings.load(lock_timeout=0.5)
     async with Database.connect(dsn, settings=settings) as db:
-        runner = Runner(db, events=events, registry=Registry.load([UppercaseState, Several]))
+        runner = Runner(db, events=events, registry=Registry.load([UppercaseState, Several, CountStates]))
         assert_type(await runner.states(), list[MigrationState])
         plan = await runner.plan("uppercase-state")
         assert_type(plan, Plan)

@@ -208,6 +208,7 @@ EVERY_ANSWER = [
     PROBLEM,
     answers.Sample(users=5, seed=1, rows={"users": 5}, faults={}, sensitive={}, seconds=0.5),
     answers.NewKey("ab" * 32, None),
+    answers.NewMigration(name="shout", module="app.shout", files=["app/shout.py", "app/test_shout.py"]),
     answers.Demo(
         users=5,
         plan=PLAN,
@@ -411,3 +412,11 @@ def test_a_new_key_is_not_in_its_repr() -> None:
 def test_the_list_says_why_rows_could_not_be_counted() -> None:
     state = attrs.evolve(STATE, applicable=True, pending=None, reason="no encryption key is configured")
     assert "(cannot be counted: no encryption key is configured)" in plain(answers.Migrations([state]))
+
+
+def test_a_quarantine_tells_refused_rows_from_those_that_were_left_on_purpose() -> None:
+    left = attrs.evolve(REFUSED, key=("u2",), left=True)
+    (table,) = render.page(answers.Quarantine("5b1c", [REFUSED, left]))
+    assert isinstance(table, page.Table)
+    assert table.columns[1:3] == ("key", "what")
+    assert [row[1:3] for row in table.rows] == [("u1", "refused"), ("u2", "left")]

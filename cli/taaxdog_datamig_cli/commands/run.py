@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from taaxdog_datamig.engine.reports import RunOptions, RunReport
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli.answers import Plans, RunReports
+from taaxdog_datamig_cli.arguments import Given, by_migration
 from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
 from taaxdog_datamig_cli.planfile import pinned
 from taaxdog_datamig_cli.session import Session
@@ -19,6 +20,7 @@ from taaxdog_datamig_cli.session import Session
 async def run(
     *names: str,
     types: Annotated[tuple[str, ...], Parameter(name="--type", negative="", show_default=False)] = (),
+    set_: Given = (),
     dry_run: Annotated[bool, SWITCH] = False,
     skip_backup: Annotated[bool, SWITCH] = False,
     skip_validation: Annotated[bool, SWITCH] = False,
@@ -39,6 +41,7 @@ async def run(
     Args:
         names: The migrations.
         types: Another spelling for a migration's name; may be repeated.
+        set_: An argument of the migrations, NAME=VALUE; may be repeated.
         dry_run: Run the real code and leave nothing behind.
         skip_backup: Make no backup of the tables before.
         skip_validation: Do not validate before and after.
@@ -70,8 +73,9 @@ async def run(
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         ordered = runner.order(wanted)
+        arguments = by_migration(runner.registry, ordered, set_)
         if session.asks and not (yes or dry_run):
-            plans = [await runner.plan(name) for name in ordered]
+            plans = [await runner.plan(name, arguments[name]) for name in ordered]
             session.show(Plans(plans))
             if any(each.pending_rows or each.tasks for each in plans):
                 session.confirm("Run it?")
@@ -82,7 +86,8 @@ async def run(
                     f"Go on with: datamig resume {name}",
                 )
             with session.working_on(name, reporter):
-                report = await runner.run(name, attrs.evolve(options, pinned_plan=pins.get(name)))
+                own = attrs.evolve(options, pinned_plan=pins.get(name), arguments=arguments[name])
+                report = await runner.run(name, own)
             session.finished.append(report)
     reports: list[RunReport] = session.finished
     return reports[0] if len(reports) == 1 else RunReports(reports)

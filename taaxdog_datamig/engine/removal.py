@@ -94,8 +94,8 @@ class Removal:
             if len(rows) != len(keys):
                 # They were locked: only a cascade of this very deletion can have taken them, unseen.
                 raise RunError(
-                    f"foreign keys lead from {shape.relation} back to it, and cascade: rows would be gone before "
-                    "they were archived",
+                    f"foreign keys lead from {shape.relation} back to it, and cascade: rows would be gone "
+                    "before they were archived",
                     "Make one of the keys in the circle ON DELETE SET NULL or NO ACTION first",
                 )
             self._spend(len(rows))

@@ -186,7 +186,7 @@ class Runner:
             if options.pinned_plan is not None:
                 check_pinned(plan, options.pinned_plan, begun=await self._begun(migration))
         failpoints.hit("after-plan")
-        warnings = [*plan.warnings, *await self._preflight(migration, targets, plan)]
+        warnings = [*plan.warnings, *await self._preflight(migration, plan, targets)]
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
@@ -354,7 +354,9 @@ class Runner:
         left = await self._left(migration)
         return left["fingerprint"] if left is not None else None
 
-    async def _preflight(self, migration: BaseMigration, targets: Sequence[Target], plan: Plan) -> list[str]:
+    async def _preflight(
+        self, migration: BaseMigration, plan: Plan, targets: Sequence[Target] = ()
+    ) -> list[str]:
         async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
                 await check_keys(connection, Ledger.of(), migration.context.keyring)

@@ -5,8 +5,8 @@ duplicate refers to the primary afterwards. What cannot be there twice, such as 
 the rules below; what has to give way is archived. A rollback separates the accounts again.
 
 An address that differs in case only need not be the same person's before it is verified. So nothing that
-lets people in passes from a duplicate to its primary: no password, no second factor, no token, no role and no
-session, and no sign-in provider that an unverified duplicate was linked with.
+lets people in passes from a duplicate to its primary: no password, no second factor, no token and no role;
+and from an unverified duplicate no session and no sign-in provider either.
 """
 
 from __future__ import annotations
@@ -54,6 +54,6 @@ class MergeDuplicates(MergeMigration):
     together = (("address", "city", "state", "postcode"),)
     trusted = "{emailVerified} IS NOT NULL"
     dropped: ClassVar[Mapping[str, str]] = {
-        "sessions": "true",
+        "sessions": "{emailVerified} IS NULL",
         "oauth_accounts": "{emailVerified} IS NULL",
     }

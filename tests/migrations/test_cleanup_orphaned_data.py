@@ -6,9 +6,10 @@ import pytest
 from application import run_beside
 from cycle import cycle
 
+from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.testing import assert_crash_safe
 from tests.integration.sample_predicates import COUNTS as PREDICATES
-from tests.sample import KEY, rows, script, state
+from tests.sample import KEY, engine, rows, script, state
 
 NAME = "cleanup-orphaned-data"
 #: By the sample's slots.
@@ -70,6 +71,25 @@ async def test_composite_nulling_restricting_and_circular_references(database, k
 
     # Children 2 and 4, and node 6, are orphans; nodes 2 and 3 go with child 2; node 4 loses its reference.
     await cycle(database, NAME, rows=3, after=after, profile=profile)
+
+
+async def test_a_circle_of_cascades_is_refused_and_nothing_is_lost(database, keyed):
+    """The server would delete a row, by its own cascade, that was not archived yet."""
+    profile = {"tables": {name: {} for name in ("parents", "ones", "others")}}
+    await script(
+        database,
+        "CREATE TABLE parents (id int PRIMARY KEY);"
+        "CREATE TABLE ones (id int PRIMARY KEY, parent int REFERENCES parents ON DELETE CASCADE, other int);"
+        "CREATE TABLE others (id int PRIMARY KEY, one int REFERENCES ones ON DELETE CASCADE);"
+        "ALTER TABLE ones ADD FOREIGN KEY (other) REFERENCES others ON DELETE CASCADE;"
+        "SET session_replication_role = replica;"
+        "INSERT INTO ones VALUES (1, 7, 1), (2, 7, NULL); INSERT INTO others VALUES (1, 1)",
+    )
+    before = await state(database)
+    async with engine(database, profile=profile) as runner:
+        with pytest.raises(RunError, match="back to it, and cascade"):
+            await runner.run(NAME)
+    assert await state(database) == before
 
 
 async def test_beside_an_application_that_writes(sample):

@@ -107,6 +107,7 @@ class Job:
         hot: int,
         seconds: float,
         size: int,
+        touched: int | None = None,
     ) -> None:
         """Take in a committed chunk, and tell everyone."""
         counters = self.count(target)
@@ -114,7 +115,7 @@ class Job:
         counters.conflicts += conflicts
         counters.chunks += 1
         counters.hot += hot
-        self.size.learn(changed + conflicts, seconds, size)
+        self.size.learn(changed + conflicts if touched is None else touched, seconds, size)
         self.events.emit(
             ChunkDone(
                 table=self.shapes[target].table,

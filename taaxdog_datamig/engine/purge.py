@@ -219,6 +219,7 @@ class WindowPurge:
                 first_key=keys[0],
                 last_key=keys[-1],
                 size=sum(len(effect.body()) for effect in removal.effects) // _TEXT_TO_WAL,
+                touched=sum(effect.rows for effect in removal.effects),
             ),
             complete,
         )

@@ -43,6 +43,8 @@ class Written:
     last_key: Key | None = None
     #: Bytes that were rewritten, for the controller.
     size: int = 0
+    #: Rows that were touched, for the controller, where they are not those of `changed` and `conflicts`.
+    touched: int | None = None
     #: What decisions rest on: reason to rows.
     reasons: Mapping[str, int] = attrs.field(factory=dict)
 
@@ -66,6 +68,7 @@ class Committed:
     hot: int = 0
     seconds: float = 0.0
     size: int = 0
+    touched: int | None = None
     control: str | None = None
     #: Rows in quarantine, all chunks together; None when this one added none.
     in_quarantine: int | None = None
@@ -133,6 +136,7 @@ class ChunkWriter:
             hot=result.hot,
             seconds=result.seconds,
             size=result.size,
+            touched=result.touched,
         )
         self.job.heed(result.control)
 
@@ -166,6 +170,7 @@ class ChunkWriter:
                         hot=hot,
                         seconds=time.monotonic() - started,
                         size=written.size,
+                        touched=written.touched,
                         control=guard["control"],
                         in_quarantine=await job.ledger.work.count_quarantine(connection, job.run_id)
                         if entry.refusals

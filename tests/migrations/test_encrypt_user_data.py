@@ -408,6 +408,7 @@ async def test_renamed_and_partitioned_tables_of_another_schema(database, keyed)
 
 async def test_an_index_on_a_sensitive_column_is_warned_about(database, keyed):
     await script(database, USERS + "CREATE INDEX by_tfn ON users (lower(tfn)) WHERE tfn <> ''")
+    await fill(database, {"a": "123456782"})
     async with engine(database) as runner:
         plan = await runner.plan(NAME)
     assert any("by_tfn" in warning for warning in plan.warnings)

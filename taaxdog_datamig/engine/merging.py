@@ -23,7 +23,7 @@ from taaxdog_datamig.ledger import Refusal
 from taaxdog_datamig.migration.target import shape_of
 from taaxdog_datamig.pg.keys import known_to
 from taaxdog_datamig.pg.retry import Fault, classify, describe, sqlstate
-from taaxdog_datamig.pg.rows import transposed
+from taaxdog_datamig.pg.rows import bound, transposed
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.planning import WINDOW_ROWS, Window
 
@@ -234,8 +234,7 @@ class MergeChunk:
         keys = [key for group in groups for key in group]
         numbers = [number for number, group in enumerate(groups) for _ in group]
         width = len(shape.key)
-        names = ", ".join(f"x{i}" for i in range(width))
-        arrays = ", ".join(f"${i + 2}::text[]" for i in range(width))
+        names, arrays = bound(width, first=2)
         match = " AND ".join(f"t.{field.quoted} = s.x{i}{field.cast}" for i, field in enumerate(shape.key))
         columns = plan.primary.table.relation.columns
         texts = "".join(f", t.{columns[name].quoted}::text" for name in plan.fill)
@@ -273,8 +272,7 @@ class MergeChunk:
             child = self.plan.kin[reference.child]
             if not child.holds or not duplicates:
                 continue
-            names = ", ".join(f"x{i}" for i in range(len(self.shape.key)))
-            arrays = ", ".join(f"${i + 2}::text[]" for i in range(len(self.shape.key)))
+            names, arrays = bound(len(self.shape.key), first=2)
             match = " AND ".join(
                 f"p.{field.quoted} = s.x{i}{field.cast}" for i, field in enumerate(self.shape.key)
             )
@@ -354,8 +352,7 @@ class MergeChunk:
         width = len(shape.key)
         keys = ", ".join(f"t.{field.quoted}::text" for field in shape.key)
         match = " AND ".join(f"t.{field.quoted} = s.x{i}{field.cast}" for i, field in enumerate(shape.key))
-        names = ", ".join(f"x{i}" for i in range(width))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(width))
+        names, arrays = bound(width)
         mark = shape.columns[0].quoted
         rows = await self.connection.fetch(
             f"UPDATE {shape.source} AS t SET {mark} = now() FROM unnest({arrays}) AS s({names})"

@@ -17,7 +17,7 @@ from taaxdog_datamig.engine.images import Deleted, Effect, Updated
 from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.migration.target import shape_of
 from taaxdog_datamig.pg.quoting import ident
-from taaxdog_datamig.pg.rows import transposed
+from taaxdog_datamig.pg.rows import bound, transposed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -176,8 +176,7 @@ def named(shape: Shape, columns: Sequence[str]) -> str:
 
     The table itself is read only for columns that are not of its key.
     """
-    names = ", ".join(f"x{i}" for i in range(len(shape.key)))
-    arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(shape.key)))
+    names, arrays = bound(len(shape.key))
     keys = ", ".join(f"x{i}::{field.type} AS {ident(field.column)}" for i, field in enumerate(shape.key))
     rows = f"SELECT ord, {keys} FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
     if {field.column for field in shape.key}.issuperset(columns):

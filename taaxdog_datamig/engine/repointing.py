@@ -15,7 +15,7 @@ from taaxdog_datamig.engine.apply import Item, Mode, apply
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated
 from taaxdog_datamig.engine.removal import Removal
 from taaxdog_datamig.migration.target import shape_of
-from taaxdog_datamig.pg.rows import transposed
+from taaxdog_datamig.pg.rows import bound, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -146,8 +146,7 @@ class Repointing:
         when, closure = self.merge.dropped[ends.reference.child]
         key = self.merge.primary.shape.key
         match = " AND ".join(f"t.{field.quoted} = s.x{i}{field.cast}" for i, field in enumerate(key))
-        names = ", ".join(f"x{i}" for i in range(len(key)))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(key)))
+        names, arrays = bound(len(key))
         children = ", ".join(f"c.{field.quoted}::text" for field in ends.child.shape.key)
         rows = await self._fetch(
             ends.reference,
@@ -271,8 +270,7 @@ class Repointing:
 
 def lock_sql(shape: Shape, strength: str) -> str:
     """Lock the rows named by one text[] a key column, in the order of the key; returns their positions."""
-    names = ", ".join(f"x{i}" for i in range(len(shape.key)))
-    arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(shape.key)))
+    names, arrays = bound(len(shape.key))
     match = " AND ".join(f"t.{field.quoted} = s.x{i}{field.cast}" for i, field in enumerate(shape.key))
     order = ", ".join(f"t.{field.quoted}" for field in shape.key)
     return (

@@ -17,6 +17,7 @@ from taaxdog_datamig.engine.images import Deleted, Effect, Updated, context_of, 
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.ledger import ChunkEntry, Refusal
 from taaxdog_datamig.pg.quoting import ident
+from taaxdog_datamig.pg.rows import bound
 from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
@@ -305,8 +306,7 @@ async def _stand_in(
     alters = ", ".join(f"ALTER COLUMN {ident(field.column)} TYPE {field.type}" for field in shape.columns)
     copy = f"pg_temp.{name}"
     key = " AND ".join(f"t.{ident(f.column)} = s.x{i}::{f.type}" for i, f in enumerate(shape.key))
-    names = ", ".join(f"x{i}" for i in range(len(shape.key)))
-    arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(shape.key)))
+    names, arrays = bound(len(shape.key))
     await connection.execute(
         f"CREATE TEMPORARY TABLE {name} (LIKE {shape.relation} INCLUDING ALL) ON COMMIT DROP;"
         f"ALTER TABLE {copy} {alters}"

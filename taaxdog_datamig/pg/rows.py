@@ -110,8 +110,7 @@ class Shape:
 
     def keys_sql(self) -> str:
         """The rows named by one text[] a key column: $1.., with their position as `ord`."""
-        names = ", ".join(f"x{i}" for i in range(len(self.key)))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        names, arrays = bound(len(self.key))
         return (
             f"SELECT s.ord, {self._selected()}"
             f" FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
@@ -145,8 +144,7 @@ class Shape:
 
     def lock_sql(self) -> str:
         """Lock those of the rows named by $1.. that nobody else has locked; returns their positions."""
-        names = ", ".join(f"x{i}" for i in range(len(self.key)))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        names, arrays = bound(len(self.key))
         return (
             f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
             f" JOIN {self.source} AS t ON {self._matches('x')}"
@@ -161,8 +159,7 @@ class Shape:
 
     def present_sql(self) -> str:
         """Positions of those of the rows named by $1.. that exist, in the table or a partition of it."""
-        names = ", ".join(f"x{i}" for i in range(len(self.key)))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        names, arrays = bound(len(self.key))
         return (
             f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
             f" JOIN {self.relation} AS t ON {self._matches('x')}"
@@ -195,8 +192,7 @@ class Shape:
 
     def delete_sql(self) -> str:
         """Delete the rows named by one text[] a key column: $1.., each as a line of an archive."""
-        names = ", ".join(f"x{i}" for i in range(len(self.key)))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(self.key)))
+        names, arrays = bound(len(self.key))
         return (
             f"DELETE FROM {self.relation} AS t USING unnest({arrays}) AS s({names})"
             f" WHERE {self._matches('x')} RETURNING {self.line_sql()} AS line"
@@ -206,6 +202,15 @@ class Shape:
         return " AND ".join(
             f"t.{ident(field.column)} = s.{prefix}{i}::{field.type}" for i, field in enumerate(self.key)
         )
+
+
+def bound(width: int, first: int = 1) -> tuple[str, str]:
+    """SQL for rows that are bound as one text[] a column, from parameter `first` on.
+
+    Returns the columns' names `x0, x1` and the arrays `$1::text[], $2::text[]`, for an `unnest`.
+    """
+    names = ", ".join(f"x{i}" for i in range(width))
+    return names, ", ".join(f"${first + i}::text[]" for i in range(width))
 
 
 #: What asyncpg reads `infinity` and `-infinity` as, and writes them for.

@@ -105,6 +105,10 @@ def found_in(text, needles=NEEDLES):
     )
 
 
+#: The form of a blob that is compressed only, and the magic number of zstd (RFC 8878).
+COMPRESSED = b"\x01\x28\xb5\x2f\xfd"
+
+
 async def ledger_dump(dsn):
     """Every value of every table of schema `datamig`: by column, as text; bytes as hex, and decompressed."""
     tables = await rows(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = 'datamig' ORDER BY 1")
@@ -115,7 +119,7 @@ async def ledger_dump(dsn):
                 texts = dump.setdefault(f"{table}.{column}", [])
                 if isinstance(value, bytes):
                     texts += [value.hex(), value.decode("latin-1"), base64.b64encode(value).decode()]
-                    if value[:1] == b"\x01":
+                    if value.startswith(COMPRESSED):  # one hash in 256 begins with 1, too
                         texts.append(zstandard.decompress(value[1:]).decode("latin-1"))
                 else:
                     texts.append(str(value))

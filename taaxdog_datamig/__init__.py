@@ -51,6 +51,17 @@ if TYPE_CHECKING:
     )
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.settings import Settings
+    from taaxdog_datamig.validation import (
+        Check,
+        CheckResult,
+        Findings,
+        FunctionCheck,
+        RowCheck,
+        Rule,
+        UniqueCheck,
+        ValidationReport,
+        Validator,
+    )
 
 #: Where each name lives; a name that is its own home is a package. Imported when first used: `import
 #: taaxdog_datamig` must cost next to nothing in a deploy script that only wants one of them.
@@ -60,17 +71,21 @@ _HOMES = {
     "ArchiveRecord": "engine.archive_reports",
     "ArchiveRestore": "engine.archive_reports",
     "Changes": "migration",
+    "Check": "validation",
+    "CheckResult": "validation",
     "ColumnMigration": "migration",
     "Connection": "migration",
     "Database": "pg.database",
     "DatamigError": "errors",
     "DeclaredMigration": "migration",
     "EventBus": "events",
+    "Findings": "validation",
+    "FunctionCheck": "validation",
     "Keyring": "crypto",
     "Leave": "migration",
     "MaintenanceMigration": "migration",
-    "MergeMigration": "migration",
     "MaintenanceTask": "migration",
+    "MergeMigration": "migration",
     "Migration": "migration",
     "MigrationState": "engine.reports",
     "Plan": "engine.reports",
@@ -82,6 +97,8 @@ _HOMES = {
     "Reject": "migration",
     "RollbackReport": "engine.reports",
     "Row": "migration",
+    "RowCheck": "validation",
+    "Rule": "validation",
     "RunOptions": "engine.reports",
     "RunRecord": "engine.reports",
     "RunReport": "engine.reports",
@@ -91,6 +108,9 @@ _HOMES = {
     "TablePlan": "engine.reports",
     "TableReport": "engine.reports",
     "Target": "migration",
+    "UniqueCheck": "validation",
+    "ValidationReport": "validation",
+    "Validator": "validation",
     "passwords": "passwords",
 }
 
@@ -100,12 +120,16 @@ __all__ = [
     "ArchiveRecord",
     "ArchiveRestore",
     "Changes",
+    "Check",
+    "CheckResult",
     "ColumnMigration",
     "Connection",
     "Database",
     "DatamigError",
     "DeclaredMigration",
     "EventBus",
+    "Findings",
+    "FunctionCheck",
     "Keyring",
     "Leave",
     "MaintenanceMigration",
@@ -122,6 +146,8 @@ __all__ = [
     "Reject",
     "RollbackReport",
     "Row",
+    "RowCheck",
+    "Rule",
     "RunOptions",
     "RunRecord",
     "RunReport",
@@ -131,6 +157,9 @@ __all__ = [
     "TablePlan",
     "TableReport",
     "Target",
+    "UniqueCheck",
+    "ValidationReport",
+    "Validator",
     "passwords",
 ]
 

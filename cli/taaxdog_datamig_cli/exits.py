@@ -9,6 +9,7 @@ from taaxdog_datamig.errors import DatamigError, RefusedError, UsageError
 DONE = 0
 FAILED = 1
 USAGE = 2
+INVALID = 3
 REFUSED = 4
 LEFTOVERS = 5
 INTERRUPTED = 130
@@ -18,7 +19,7 @@ MEANINGS = {
     DONE: "done, or nothing to do",
     FAILED: "failed, rolled back or paused; the message says which",
     USAGE: "wrong usage or settings; nothing was tried",
-    3: "validation found what `--fail-on` names",
+    INVALID: "validation found what `--fail-on` names",
     REFUSED: "refused for safety: drift, missing key, lease held",
     LEFTOVERS: "finished, but with quarantined rows or conflicts",
     INTERRUPTED: "interrupted; the run is paused cleanly and can be resumed",
@@ -54,11 +55,14 @@ def of_answer(answer: Any) -> int:
     # Here, because `--help` needs neither.
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
     from taaxdog_datamig.engine.reports import RollbackReport, RunReport
+    from taaxdog_datamig.validation import ValidationReport
     from taaxdog_datamig_cli.answers import Diagnosis, RunReports
 
     match answer:
         case RunReports(reports=reports):
             return max((of_answer(report) for report in reports), default=DONE)
+        case ValidationReport(valid=False):
+            return INVALID
         case RunReport(status=status) if status not in _FINISHED:
             return FAILED
         case RunReport(quarantined_rows=rows) if rows:

@@ -23,6 +23,7 @@ _COMMANDS = "taaxdog_datamig_cli.commands"
 START = Group("Start here", sort_key=1)
 MIGRATE = Group("Migrate", sort_key=2)
 STEER = Group("Look and steer", sort_key=3)
+CHECK = Group("Check", sort_key=2)
 REST = Group("Keys and environment", sort_key=4)
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -43,6 +44,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig run encrypt-user-data --plan plan.json --yes",
         "datamig run --type=encrypt-user-data --skip-backup --json",
         "datamig run migrate-passwords --to argon2id",
+    ),
+    "validate": (
+        "datamig validate",
+        "datamig validate --category security --fail-on high",
+        "datamig validate --user-id USER_ID --json",
     ),
     "rollback": ("datamig rollback encrypt-user-data --dry-run", "datamig rollback RUN_ID --yes"),
     "new-migration": (
@@ -102,6 +108,7 @@ for _chain, _help, _group in (
     ("doctor", "Examine environment, server, privileges, keys and schema.", START),
     ("list", "The migrations, and their state in this database.", MIGRATE),
     ("plan", "What migrations would do: rows, statements, size and time. Changes nothing.", MIGRATE),
+    ("validate", "Check the whole database: what is wrong, where, and what mends it.", CHECK),
     ("run", "Run migrations, in dependency order. A run left by a killed process is resumed.", MIGRATE),
     ("rollback", "Give rows back their values from before a run, unless they changed since.", MIGRATE),
     ("new-migration", "Write a migration to start from, and its test.", MIGRATE),

@@ -7,11 +7,13 @@ from typing import Any
 
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
 from taaxdog_datamig_cli.units import count, duration, moment
+from taaxdog_datamig_cli.validationpages import validation_page
 
 #: The beginning of a run's id is enough for every command, and leaves room in a table.
 _ID_SHOWN = 8
@@ -190,6 +192,7 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Archives: archives_page,
     ArchiveDetails: archive_page,
     ArchiveRestore: unarchive_page,
+    ValidationReport: validation_page,
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import string
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -12,7 +11,7 @@ from taaxdog_datamig.errors import RefusedError
 from taaxdog_datamig.migration.base import DeclaredMigration, NotApplicable
 from taaxdog_datamig.migration.closure import NOW, closure_of, holds_on, whole
 from taaxdog_datamig.migration.target import Target
-from taaxdog_datamig.profile import column_of
+from taaxdog_datamig.profile import bind, placeholders
 from taaxdog_datamig.retention import RETENTION, retention
 
 if TYPE_CHECKING:
@@ -83,21 +82,13 @@ async def purge_where(
 
 
 def _columns(purge: Purge) -> str:
-    named = {name for _, name, _, _ in string.Formatter().parse(purge.where) if name}
-    return ", ".join(sorted(named - {"now", *RETENTION}))
+    return ", ".join(sorted(set(placeholders(purge.where)) - {"now", *RETENTION}))
 
 
 def condition(context: MigrationContext, table: FittedTable, where: str) -> str | None:
     """The SQL of a `Purge.where`; None where the table lacks one of its columns."""
     values = {name: f"interval '{period}'" for name, period in retention(context.settings.retention).items()}
-    values["now"] = NOW
-    for _, name, _, _ in string.Formatter().parse(where):
-        if name and name not in values:
-            column = column_of(table, name)
-            if column is None:
-                return None
-            values[name] = f"t.{column.quoted}"
-    return where.format_map(values)
+    return bind(where, table, values | {"now": NOW})
 
 
 async def purge_target(

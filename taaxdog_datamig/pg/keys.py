@@ -144,6 +144,11 @@ async def keys_of(connection: PoolConnectionProxy[Any], oid: int) -> list[Foreig
     return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], oid, None)]
 
 
+async def all_keys(connection: PoolConnectionProxy[Any]) -> list[ForeignKey]:
+    """Every foreign key of the database."""
+    return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], None, None)]
+
+
 async def may_set_aside(connection: PoolConnectionProxy[Any]) -> bool:
     """Have triggers, and with them foreign keys, not fire until the transaction ends or they are restored.
 

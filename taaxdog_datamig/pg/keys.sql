@@ -1,5 +1,5 @@
 -- name: foreign_keys
--- Those of table $1, or those to table $2. A key of a partitioned table is listed once, not for each partition.
+-- Those of table $1, or those to table $2; with neither, all. A key of a partitioned table is listed once, not for each partition.
 SELECT k.conname::text AS name,
        k.conrelid AS child, format('%I.%I', cn.nspname, c.relname) AS child_name,
        (SELECT array_agg(a.attname::text ORDER BY u.ord) FROM unnest(k.conkey) WITH ORDINALITY AS u(number, ord)

@@ -1,8 +1,9 @@
 """Logical names (`users.tfn`) for an installation's tables and columns."""
 
+from taaxdog_datamig.profile.binding import bind, placeholders
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
 from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
-from taaxdog_datamig.profile.references import column_of, references_of, references_to
+from taaxdog_datamig.profile.references import all_references, column_of, references_of, references_to
 
 __all__ = [
     "ColumnSpec",
@@ -11,7 +12,10 @@ __all__ = [
     "Profile",
     "ReferenceSpec",
     "TableSpec",
+    "all_references",
+    "bind",
     "column_of",
+    "placeholders",
     "references_of",
     "references_to",
 ]

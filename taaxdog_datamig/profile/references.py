@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from taaxdog_datamig.pg.keys import ForeignKey, is_indexed, keys_of, keys_to
+from taaxdog_datamig.pg.keys import ForeignKey, all_keys, is_indexed, keys_of, keys_to
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -32,6 +32,12 @@ async def references_of(
     found = await keys_of(connection, relation.oid)
     soft = [key for key in await soft_references(connection, profile) if key.child == relation.oid]
     return found + _without(soft, found)
+
+
+async def all_references(connection: PoolConnectionProxy[Any], profile: FittedProfile) -> list[ForeignKey]:
+    """Every reference between any two tables, in the same order."""
+    found = await all_keys(connection)
+    return found + _without(await soft_references(connection, profile), found)
 
 
 def _without(soft: list[ForeignKey], found: list[ForeignKey]) -> list[ForeignKey]:

@@ -29,6 +29,7 @@ from taaxdog_datamig.engine.reports import (
     TablePlan,
     TaskReport,
 )
+from taaxdog_datamig.validation import CheckResult, ScannedTable, ValidationReport
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -189,7 +190,33 @@ PUT_BACK = ArchiveRestore(
     warnings=("the archive is not sealed",),
 )
 
+VALIDATION = ValidationReport(
+    valid=False,
+    fail_on="low",
+    checks=(
+        CheckResult(
+            id="goal-over-target",
+            rule="goal-over-target",
+            title="Goal holds more than its target",
+            category="data-consistency",
+            severity="low",
+            table="public.goals",
+            columns=("current_amount",),
+            violations=1_234,
+            sample_keys=("a", "b"),
+            fix=None,
+        ),
+    ),
+    tables=(ScannedTable(name="public.goals", rows=5_000, seconds=0.1),),
+    user_id=None,
+    database="app",
+    server_version=18,
+    moment=NOON,
+    seconds=0.2,
+)
+
 EVERY_ANSWER = [
+    VALIDATION,
     answers.Archives("archives", [ArchiveRecord(**ARCHIVE)]),
     DETAILS,
     PUT_BACK,

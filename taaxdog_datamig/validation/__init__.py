@@ -1,0 +1,37 @@
+"""Validation: what is wrong in a database, where, how bad it is, and what mends it."""
+
+from taaxdog_datamig.validation.model import (
+    CATEGORIES,
+    SEVERITIES,
+    Category,
+    Check,
+    ExaminedCheck,
+    Findings,
+    FunctionCheck,
+    ReferenceCheck,
+    RowCheck,
+    Rule,
+    Severity,
+    UniqueCheck,
+)
+from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation.validator import Validator
+
+__all__ = [
+    "CATEGORIES",
+    "SEVERITIES",
+    "Category",
+    "Check",
+    "CheckResult",
+    "ExaminedCheck",
+    "Findings",
+    "FunctionCheck",
+    "ReferenceCheck",
+    "RowCheck",
+    "Rule",
+    "ScannedTable",
+    "Severity",
+    "UniqueCheck",
+    "ValidationReport",
+    "Validator",
+]

@@ -1,0 +1,252 @@
+"""The validator: binds the checks to what is here, and makes them on one snapshot."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+
+from taaxdog_datamig.errors import UnknownName
+from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.snapshot import Snapshot
+from taaxdog_datamig.profile import placeholders
+from taaxdog_datamig.validation.checks import builtin_checks
+from taaxdog_datamig.validation.model import (
+    CATEGORIES,
+    SEVERITIES,
+    ExaminedCheck,
+    FunctionCheck,
+    ReferenceCheck,
+    RowCheck,
+    UniqueCheck,
+)
+from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
+from taaxdog_datamig.validation.scene import Scene, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.settings import Settings
+    from taaxdog_datamig.validation.model import Check, Findings, Severity
+    from taaxdog_datamig.validation.scan import Outcome
+
+#: What a check without a row of its own is written with.
+_WORDS = {"now", "today"}
+
+
+@attrs.define
+class Validator:
+    """Tells what is wrong in a database, where, how bad it is, and which migration mends it. Changes nothing.
+
+    Args:
+        db: the database; a standby will do.
+        settings: resolved settings; those of `db` by default.
+        jobs: tables read at the same time, each on a connection of its own.
+        samples: keys of offending rows in the report, for each check.
+        examined: tokens opened at the most, for each table; above that a random sample.
+        timeout: seconds for one statement; None: as the server has it.
+    """
+
+    db: Database
+    settings: Settings = attrs.field()
+    jobs: int = attrs.field(default=2, kw_only=True)
+    samples: int = attrs.field(default=10, kw_only=True)
+    examined: int = attrs.field(default=100_000, kw_only=True)
+    timeout: float | None = attrs.field(default=None, kw_only=True)
+
+    @settings.default
+    def _settings(self) -> Settings:
+        return self.db.settings
+
+    @server_errors("validating")
+    async def validate(
+        self,
+        *,
+        user_id: str | None = None,
+        checks: Collection[str] = (),
+        categories: Collection[str] = (),
+        tables: Collection[str] | None = None,
+        fail_on: Severity = "low",
+    ) -> ValidationReport:
+        """Make checks, all of them on the same snapshot.
+
+        Args:
+            user_id: look at the rows of this user only.
+            checks: ids of checks or rules; all by default.
+            categories: of these categories only.
+            tables: logical names; all by default.
+            fail_on: the database is not valid when something as severe as this, or worse, is found.
+
+        Raises:
+            UnknownName: there is no such check or category.
+            DatabaseError: the server went away, or does not let us read at all.
+        """
+        began = time.monotonic()
+        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+        async with Snapshot.take(self.db) as snapshot:
+            scene = await Scene.load(snapshot.connection, self.settings, snapshot.moment)
+            declared = selected(builtin_checks(scene), checks, categories, tables)
+            results, scans = await self._made(snapshot, scene, declared)
+        return ValidationReport(
+            valid=not any(result.error or (result.failed and result.severity in bad) for result in results),
+            fail_on=fail_on,
+            checks=tuple(sorted(results, key=_worst_first)),
+            tables=tuple(
+                ScannedTable(name=scan.subject.table.relation.label, rows=scan.rows, seconds=scan.seconds)
+                for scan in scans
+            ),
+            user_id=user_id,
+            database=self.db.server.database,
+            server_version=self.db.server.version,
+            moment=snapshot.moment,
+            seconds=time.monotonic() - began,
+        )
+
+    async def _made(
+        self, snapshot: Snapshot, scene: Scene, declared: Sequence[Check]
+    ) -> tuple[list[CheckResult], list[TableScan]]:
+        bounds = Bounds(samples=self.samples, examined=self.examined, timeout=self.timeout)
+        work, results = _planned(scene, bounds, declared)
+        outcome: Outcome = {}
+        queue = sorted(work, key=lambda unit: unit.weight, reverse=True)
+
+        async def worker() -> None:
+            async with snapshot.share() as connection:
+                if self.timeout is not None:
+                    await connection.execute(f"SET LOCAL statement_timeout = {round(self.timeout * 1000)}")
+                while queue:
+                    outcome.update(await queue.pop(0).run(connection))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(self.jobs, len(queue))):
+                group.start_soon(worker)
+        made = {check.id: check for check in declared if check.id in outcome}
+        results += [_result(scene, check, outcome[name]) for name, check in made.items()]
+        return results, [unit for unit in work if isinstance(unit, TableScan)]
+
+
+def _planned(
+    scene: Scene, bounds: Bounds, declared: Sequence[Check]
+) -> tuple[list[TableScan | OwnStatement], list[CheckResult]]:
+    """What is to be done, and the results of checks that need not be made."""
+    work: list[TableScan | OwnStatement] = []
+    results: list[CheckResult] = []
+    by_table: dict[str, list[RowCheck | ExaminedCheck]] = defaultdict(list)
+    for check in declared:
+        if (reason := _inapplicable(scene, check)) is not None:
+            results.append(_result(scene, check, None, skipped=reason))
+            continue
+        table = scene.table(check.table)
+        if table is not None and (reason := readable(table.relation)) is not None:
+            results.append(_result(scene, check, Failure(reason)))
+        elif isinstance(check, RowCheck | ExaminedCheck):
+            assert table is not None
+            by_table[table.spec.name].append(check)
+        else:
+            assert isinstance(check, UniqueCheck | ReferenceCheck | FunctionCheck)
+            subject = None if table is None else Subject(table=table)
+            work.append(OwnStatement(scene=scene, bounds=bounds, subject=subject, check=check))
+    for name, checks in by_table.items():
+        found = scene.table(name)
+        assert found is not None
+        work.append(TableScan(scene=scene, bounds=bounds, subject=Subject(table=found), checks=checks))
+    return work, results
+
+
+def _inapplicable(scene: Scene, check: Check) -> str | None:
+    """Why a check has nothing to look at here; None when it has."""
+    if not check.table:
+        return None
+    if scene.table(check.table) is None:
+        return f"there is no table {check.table} here"
+    missing = [name for name in _needed(check) if not scene.has(check.table, name)]
+    if missing:
+        return f"{check.table} has no column {', '.join(missing)} here"
+    if isinstance(check, ExaminedCheck) and check.needs_keys and scene.keyring is None:
+        return "no encryption key is configured: set FIELD_ENCRYPTION_KEY (or _FILE)"
+    return None
+
+
+def _needed(check: Check) -> list[str]:
+    needed = list(check.columns)
+    match check:
+        case RowCheck(violation=violation):
+            needed += placeholders(violation)
+        case ExaminedCheck(suspect=suspect, looked_at=looked_at):
+            needed += [*placeholders(suspect), *looked_at]
+        case UniqueCheck(terms=terms, where=where):
+            needed += [name for term in (*terms, where) for name in placeholders(term)]
+        case ReferenceCheck():
+            return []
+    return [name for name in dict.fromkeys(needed) if name not in _WORDS]
+
+
+def _result(
+    scene: Scene, check: Check, found: Findings | Failure | None, skipped: str | None = None
+) -> CheckResult:
+    table = scene.table(check.table) if check.table else None
+    failure = found.why if isinstance(found, Failure) else None
+    findings = None if isinstance(found, Failure) else found
+    return CheckResult(
+        id=check.id,
+        rule=check.rule.id,
+        title=check.rule.title,
+        category=check.rule.category,
+        severity=check.rule.severity,
+        table=table.relation.label if table else check.table,
+        columns=check.columns,
+        violations=findings.violations if findings else 0,
+        sample_keys=findings.sample_keys if findings else (),
+        fix=check.rule.fix,
+        skipped=skipped,
+        error=failure,
+        note=findings.note if findings else "",
+    )
+
+
+def _worst_first(result: CheckResult) -> Any:
+    return (
+        not (result.failed or result.error),
+        SEVERITIES.index(result.severity),
+        CATEGORIES.index(result.category),
+        result.id,
+    )
+
+
+def selected(
+    declared: Iterable[Check],
+    checks: Collection[str],
+    categories: Collection[str],
+    tables: Collection[str] | None,
+) -> list[Check]:
+    """The checks that are asked for.
+
+    Raises:
+        UnknownName: there is no such check or category; near names are suggested.
+    """
+    found = list(declared)
+    known = {check.id for check in found} | {check.rule.id for check in found}
+    for name in checks:
+        _known("check", name, known)
+    for name in categories:
+        _known("category", name, CATEGORIES)
+    return [
+        check
+        for check in found
+        if (not checks or check.id in checks or check.rule.id in checks)
+        and (not categories or check.rule.category in categories)
+        and (tables is None or check.table in tables)
+    ]
+
+
+def _known(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), 3, 0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`datamig validate --list` shows them"
+        raise UnknownName(f"there is no {what} {name!r}", hint)

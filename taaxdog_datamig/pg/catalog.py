@@ -61,6 +61,7 @@ class Relation:
     name: str
     #: pg_class.relkind: r table, p partitioned table, v view, m materialized view, f foreign table.
     kind: str
+    #: Size at the last vacuum or ANALYZE, as the two below.
     tuples: int
     pages: int
     bytes: int
@@ -120,12 +121,22 @@ class Hangers:
 
 async def find_relation(connection: PoolConnectionProxy[Any], quoted: str) -> Relation | None:
     """The relation of that (quoted, maybe qualified) name on the search path, or None."""
-    row = await connection.fetchrow(_SQL["relation"], quoted)
-    if row is None:
-        return None
-    columns = [Column(**record) for record in await connection.fetch(_SQL["columns"], row["oid"])]
-    key = await connection.fetchval(_SQL["key"], row["oid"])
-    return Relation(**row, columns={column.name: column for column in columns}, key=tuple(key or ()))
+    return (await find_relations(connection, [quoted])).get(quoted)
+
+
+async def find_relations(connection: PoolConnectionProxy[Any], quoted: Iterable[str]) -> dict[str, Relation]:
+    """Those of many such names that there are, by name; three statements, however many."""
+    found = [dict(row) for row in await connection.fetch(_SQL["relations"], list(quoted))]
+    oids = [row["oid"] for row in found]
+    columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
+    for row in map(dict, await connection.fetch(_SQL["columns"], oids)):
+        mine = columns[row.pop("oid")]
+        mine[row["name"]] = Column(**row)
+    keys = {row["oid"]: tuple(row["columns"]) for row in await connection.fetch(_SQL["keys"], oids)}
+    return {
+        row.pop("asked"): Relation(**row, columns=columns[row["oid"]], key=keys.get(row["oid"], ()))
+        for row in found
+    }
 
 
 async def leaves(connection: PoolConnectionProxy[Any], oid: int) -> list[Leaf]:

@@ -174,9 +174,9 @@ async def keys_of_name(connection: PoolConnectionProxy[Any], quoted: str) -> lis
     return [] if oid is None else await keys_of(connection, oid)
 
 
-async def is_indexed(connection: PoolConnectionProxy[Any], oid: int, column: str) -> bool:
-    """Whether an index of the table begins with that column."""
-    return bool(await connection.fetchval(_SQL["indexed"], oid, column))
+async def leading_columns(connection: PoolConnectionProxy[Any], oids: Iterable[int]) -> set[tuple[int, str]]:
+    """Tables and the columns with which an index of theirs begins."""
+    return {(row["oid"], row["name"]) for row in await connection.fetch(_SQL["leading"], list(oids))}
 
 
 def _key(row: asyncpg.Record) -> ForeignKey:

@@ -24,10 +24,11 @@ WHERE k.contype = 'f' AND ($1::oid IS NULL OR k.conrelid = $1) AND ($2::oid IS N
                   AND ($1::oid IS NULL OR o.conrelid = k.conrelid))
 ORDER BY c.relname, k.conname
 
--- name: indexed
--- Whether an index of table $1 begins with column $2.
-SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-               WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND a.attname = $2)
+-- name: leading
+-- Columns with which an index of one of the tables $1 begins.
+SELECT DISTINCT i.indrelid AS oid, a.attname::text AS name
+FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+WHERE i.indrelid = ANY ($1::oid[]) AND i.indisvalid AND i.indpred IS NULL
 
 -- name: uniques
 -- Unique indexes of table $1: their terms as SQL, the columns they depend on, and their predicate.

@@ -1,22 +1,23 @@
 -- Catalog introspection. Relations are passed as oid, names as text.
 
--- name: relation
-SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+-- name: relations
+-- Those of the names $1 that there are.
+SELECT asked.name AS asked, c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        greatest(c.reltuples, 0)::bigint AS tuples,
-       CASE WHEN c.relkind IN ('r', 'm')
-            THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
-       CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
+       -- As the last vacuum or ANALYZE counted them: asking for the size now waits for whoever has the table locked.
+       greatest(c.relpages, 0)::bigint AS pages,
+       greatest(c.relpages, 0) * current_setting('block_size')::bigint AS bytes,
        has_table_privilege(c.oid, 'SELECT') AS may_select,
        has_table_privilege(c.oid, 'UPDATE') AS may_update,
        has_table_privilege(c.oid, 'DELETE') AS may_delete,
        pg_has_role(c.relowner, 'USAGE') AS owned,
        c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) AS policed
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = to_regclass($1::text)
+FROM unnest($1::text[]) AS asked(name)
+JOIN pg_class c ON c.oid = to_regclass(asked.name) JOIN pg_namespace n ON n.oid = c.relnamespace
 
 -- name: columns
 -- `base_type` is the type behind a domain, however many domains deep, with its length.
-SELECT a.attname AS name, a.attnum AS number, format_type(a.atttypid, a.atttypmod) AS type,
+SELECT a.attrelid AS oid, a.attname AS name, a.attnum AS number, format_type(a.atttypid, a.atttypmod) AS type,
        t.typcategory::text AS category, bt.typname::text AS base, format_type(b.type, b.modifier) AS base_type,
        a.attnotnull AS not_null, a.attgenerated::text <> '' AS generated
 FROM pg_attribute a
@@ -29,24 +30,24 @@ CROSS JOIN LATERAL (
         FROM behind JOIN pg_type d ON d.oid = behind.type WHERE d.typtype = 'd')
     SELECT type, modifier FROM behind ORDER BY depth DESC LIMIT 1) b
 JOIN pg_type bt ON bt.oid = b.type
-WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
+WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
 
--- name: key
+-- name: keys
 -- The primary key, else the narrowest unique index over NOT NULL columns: complete, valid, immediate.
-SELECT (SELECT array_agg(a.attname::text ORDER BY k.ord)
+SELECT DISTINCT ON (i.indrelid) i.indrelid AS oid,
+       (SELECT array_agg(a.attname::text ORDER BY k.ord)
         FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, ord)
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
         WHERE k.ord <= i.indnkeyatts) AS columns
 FROM pg_index i
-WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+WHERE i.indrelid = ANY ($1::oid[]) AND i.indisunique AND i.indisvalid AND i.indimmediate
   AND i.indpred IS NULL AND i.indexprs IS NULL
   AND (i.indisprimary OR NOT EXISTS (
         SELECT FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, ord)
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
         WHERE k.ord <= i.indnkeyatts AND NOT a.attnotnull))
-ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
-LIMIT 1
+ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, i.indexrelid
 
 -- name: leaves
 -- A plain table is its own leaf; a partitioned one is worked on partition by partition.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from taaxdog_datamig.pg.catalog import Column, Relation, find_relation
+from taaxdog_datamig.pg.catalog import Column, Relation, find_relation, find_relations
 from taaxdog_datamig.pg.quoting import ident, qualified
 from taaxdog_datamig.profile.model import TableSpec
 
@@ -54,8 +54,10 @@ class FittedProfile:
         """Look every logical table up in the catalog."""
         tables: dict[str, FittedTable] = {}
         missing: list[str] = []
+        names = [name for spec in profile.tables.values() for name in _names(profile, spec)]
+        relations = await find_relations(connection, dict.fromkeys(names))
         for spec in profile.tables.values():
-            table = await _find(connection, profile, spec)
+            table = _first(relations, profile, spec)
             if table is None:
                 if not spec.optional:
                     missing.append(spec.name)
@@ -77,7 +79,8 @@ class FittedProfile:
         spec = self.profile.resolve(name)
         if spec.name in self.tables:
             return self.tables[spec.name]
-        found = await _find(connection, self.profile, spec)
+        relations = await find_relations(connection, _names(self.profile, spec))
+        found = _first(relations, self.profile, spec)
         if found is None:
             return None
         same = (table for table in self.tables.values() if table.relation.oid == found.relation.oid)
@@ -99,11 +102,11 @@ class FittedProfile:
         return FittedTable(spec=TableSpec(name=relation.name, names=(relation.name,)), relation=relation)
 
 
-async def _find(
-    connection: PoolConnectionProxy[Any], profile: Profile, spec: TableSpec
-) -> FittedTable | None:
-    for name in spec.names:
-        quoted = qualified(profile.schema, name) if profile.schema else ident(name)
-        if (relation := await find_relation(connection, quoted)) is not None:
-            return FittedTable(spec=spec, relation=relation)
-    return None
+def _names(profile: Profile, spec: TableSpec) -> list[str]:
+    """The physical names that a table may have, ready for SQL, in the order in which they are taken."""
+    return [qualified(profile.schema, name) if profile.schema else ident(name) for name in spec.names]
+
+
+def _first(relations: Mapping[str, Relation], profile: Profile, spec: TableSpec) -> FittedTable | None:
+    found = (relations[name] for name in _names(profile, spec) if name in relations)
+    return next((FittedTable(spec=spec, relation=relation) for relation in found), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from taaxdog_datamig.pg.keys import ForeignKey, all_keys, is_indexed, keys_of, keys_to
+from taaxdog_datamig.pg.keys import ForeignKey, all_keys, keys_of, keys_to, leading_columns
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -48,6 +48,7 @@ def _without(soft: list[ForeignKey], found: list[ForeignKey]) -> list[ForeignKey
 async def soft_references(connection: PoolConnectionProxy[Any], profile: FittedProfile) -> list[ForeignKey]:
     """The profile's references whose tables and columns are here."""
     found = []
+    indexed = await leading_columns(connection, {table.relation.oid for table in profile.tables.values()})
     for spec in profile.profile.references:
         child, parent = profile.tables.get(spec.table), profile.tables.get(spec.to)
         if child is None or parent is None or child.relation.kind not in "rp":
@@ -68,7 +69,7 @@ async def soft_references(connection: PoolConnectionProxy[Any], profile: FittedP
                     parent_types=(_bare(theirs),),
                     on_delete=cast("OnDelete", spec.on_delete),
                     valid=False,
-                    indexed=await is_indexed(connection, child.relation.oid, mine.name),
+                    indexed=(child.relation.oid, mine.name) in indexed,
                 )
             )
     return found

@@ -40,6 +40,11 @@ class Column:
         return ident(self.name)
 
     @property
+    def bare_type(self) -> str:
+        """The type behind a domain, without a length."""
+        return self.base_type.partition("(")[0].strip()
+
+    @property
     def textual(self) -> bool:
         """Whether the stored value and its text form are the same thing."""
         return self.base in {"text", "varchar"}

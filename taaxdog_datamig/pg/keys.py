@@ -62,6 +62,18 @@ class ForeignKey:
             )
         )
 
+    def among(self, child: str, condition: str) -> str:
+        """SQL: `child` refers to one of the parents, which stand as `t` in `condition`."""
+        terms = [
+            _as_type(f"t.{ident(theirs)}", has, wanted)
+            for theirs, wanted, has in zip(
+                self.parent_columns, self.child_types, self.parent_types, strict=True
+            )
+        ]
+        parents = f"SELECT {', '.join(terms)} FROM {self.parent_name} AS t WHERE {condition}"
+        mine = ", ".join(f"{child}.{ident(column)}" for column in self.child_columns)
+        return f"{mine} = ANY (ARRAY({parents}))" if len(terms) == 1 else f"({mine}) IN ({parents})"
+
     def given(self, child: str) -> str:
         """SQL: the row refers to something, since none of its columns is NULL."""
         return " AND ".join(f"{child}.{ident(column)} IS NOT NULL" for column in self.child_columns)

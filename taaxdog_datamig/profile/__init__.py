@@ -3,6 +3,7 @@
 from taaxdog_datamig.profile.binding import bind, placeholders
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
 from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
+from taaxdog_datamig.profile.paths import paths_from, scope_of
 from taaxdog_datamig.profile.references import all_references, column_of, references_of, references_to
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "all_references",
     "bind",
     "column_of",
+    "paths_from",
     "placeholders",
     "references_of",
     "references_to",
+    "scope_of",
 ]

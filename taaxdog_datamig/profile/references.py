@@ -62,11 +62,11 @@ async def soft_references(connection: PoolConnectionProxy[Any], profile: FittedP
                     child=child.relation.oid,
                     child_name=child.relation.quoted,
                     child_columns=(mine.name,),
-                    child_types=(_bare(mine),),
+                    child_types=(mine.bare_type,),
                     parent=parent.relation.oid,
                     parent_name=parent.relation.quoted,
                     parent_columns=(theirs.name,),
-                    parent_types=(_bare(theirs),),
+                    parent_types=(theirs.bare_type,),
                     on_delete=cast("OnDelete", spec.on_delete),
                     valid=False,
                     indexed=(child.relation.oid, mine.name) in indexed,
@@ -89,7 +89,3 @@ def column_of(table: FittedTable, name: str) -> Column | None:
         if (column := table.column(spelling)) is not None:
             return column
     return None
-
-
-def _bare(column: Column) -> str:
-    return column.base_type.partition("(")[0].strip()

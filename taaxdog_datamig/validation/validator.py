@@ -27,11 +27,13 @@ from taaxdog_datamig.validation.model import (
 from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
 from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
 from taaxdog_datamig.validation.scene import Scene, readable
+from taaxdog_datamig.validation.users import OneUser
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.profile import FittedTable
     from taaxdog_datamig.settings import Settings
     from taaxdog_datamig.validation.model import Check, Findings, Severity
     from taaxdog_datamig.validation.scan import Outcome
@@ -77,14 +79,14 @@ class Validator:
         """Make checks, all of them on the same snapshot.
 
         Args:
-            user_id: look at the rows of this user only.
+            user_id: look at the rows of this user only, by key.
             checks: ids of checks or rules; all by default.
             categories: of these categories only.
             tables: logical names; all by default.
             fail_on: the database is not valid when something as severe as this, or worse, is found.
 
         Raises:
-            UnknownName: there is no such check or category.
+            UnknownName: there is no such check, category or user.
             DatabaseError: the server went away, or does not let us read at all.
         """
         began = time.monotonic()
@@ -92,7 +94,8 @@ class Validator:
         async with Snapshot.take(self.db) as snapshot:
             scene = await Scene.load(snapshot.connection, self.settings, snapshot.moment)
             declared = selected(builtin_checks(scene), checks, categories, tables)
-            results, scans = await self._made(snapshot, scene, declared)
+            user = None if user_id is None else await OneUser.find(snapshot.connection, scene, user_id)
+            results, scans = await self._made(snapshot, scene, declared, user)
         return ValidationReport(
             valid=not any(result.error or (result.failed and result.severity in bad) for result in results),
             fail_on=fail_on,
@@ -109,10 +112,10 @@ class Validator:
         )
 
     async def _made(
-        self, snapshot: Snapshot, scene: Scene, declared: Sequence[Check]
+        self, snapshot: Snapshot, scene: Scene, declared: Sequence[Check], user: OneUser | None
     ) -> tuple[list[CheckResult], list[TableScan]]:
         bounds = Bounds(samples=self.samples, examined=self.examined, timeout=self.timeout)
-        work, results = _planned(scene, bounds, declared)
+        work, results = _planned(scene, bounds, declared, user)
         outcome: Outcome = {}
         queue = sorted(work, key=lambda unit: unit.weight, reverse=True)
 
@@ -132,30 +135,39 @@ class Validator:
 
 
 def _planned(
-    scene: Scene, bounds: Bounds, declared: Sequence[Check]
+    scene: Scene, bounds: Bounds, declared: Sequence[Check], user: OneUser | None
 ) -> tuple[list[TableScan | OwnStatement], list[CheckResult]]:
     """What is to be done, and the results of checks that need not be made."""
     work: list[TableScan | OwnStatement] = []
     results: list[CheckResult] = []
     by_table: dict[str, list[RowCheck | ExaminedCheck]] = defaultdict(list)
+
+    def subject(table: FittedTable) -> Subject:
+        return Subject(table=table) if user is None else user.subject(table)
+
     for check in declared:
         if (reason := _inapplicable(scene, check)) is not None:
             results.append(_result(scene, check, None, skipped=reason))
             continue
         table = scene.table(check.table)
-        if table is not None and (reason := readable(table.relation)) is not None:
+        if user is not None and (reason := user.why_not(check, table)) is not None:
+            results.append(_result(scene, check, None, skipped=reason))
+        elif table is not None and (reason := readable(table.relation)) is not None:
             results.append(_result(scene, check, Failure(reason)))
         elif isinstance(check, RowCheck | ExaminedCheck):
             assert table is not None
             by_table[table.spec.name].append(check)
         else:
             assert isinstance(check, UniqueCheck | ReferenceCheck | FunctionCheck)
-            subject = None if table is None else Subject(table=table)
-            work.append(OwnStatement(scene=scene, bounds=bounds, subject=subject, check=check))
+            work.append(
+                OwnStatement(
+                    scene=scene, bounds=bounds, subject=None if table is None else subject(table), check=check
+                )
+            )
     for name, checks in by_table.items():
         found = scene.table(name)
         assert found is not None
-        work.append(TableScan(scene=scene, bounds=bounds, subject=Subject(table=found), checks=checks))
+        work.append(TableScan(scene=scene, bounds=bounds, subject=subject(found), checks=checks))
     return work, results
 
 

@@ -109,6 +109,14 @@ def _tables(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         )
 
 
+def _checks(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(each, Mapping | str) and each for each in value):
+        raise SettingsError(
+            f"{attribute.name} is no list of checks",
+            'Write each one as [[checks]], or name modules: ["myapp.checks"]',
+        )
+
+
 _TEXT = _a(str, "a text")
 
 
@@ -154,6 +162,8 @@ class Settings:
     legacy_passwords: tuple[Mapping[str, Any], ...] = attrs.field(default=(), validator=_tables)
     #: Importable modules with custom migrations.
     migrations: tuple[str, ...] = attrs.field(default=(), validator=_names)
+    #: Checks of the user's own: tables as `validation.custom` reads them, or importable modules.
+    checks: tuple[Mapping[str, Any] | str, ...] = attrs.field(default=(), validator=_checks)
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.
     profile: Mapping[str, Any] = attrs.field(factory=dict, validator=_a(Mapping, "a table"))
 
@@ -188,7 +198,7 @@ class Settings:
         for name in ("backup_dir", "archive_dir"):
             if isinstance(values.get(name), str):
                 values[name] = Path(values[name])
-        for name in ("migrations", "legacy_passwords"):
+        for name in ("migrations", "legacy_passwords", "checks"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         known = {field.name for field in attrs.fields(cls)}

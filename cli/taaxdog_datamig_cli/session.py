@@ -84,7 +84,7 @@ class Session:
         settings = Settings.load(
             config=self.common.config, database_url=self.common.database, log_level=level, **fixed
         )
-        if settings.migrations:
+        if settings.migrations or settings.checks:
             # The settings file's folder, last, so that it hides nothing: modules may stand beside it.
             folder = str((self.common.config or Path("datamig.toml")).absolute().parent)
             sys.path.extend([folder] if folder not in sys.path else [])

@@ -37,9 +37,11 @@ class Registry:
         found: dict[str, type[BaseMigration]] = {}
         classes: list[type[BaseMigration]] = [*builtin]
         for point in entry_points(group=ENTRY_POINTS):
-            classes += _classes(_loaded(point.value, point.load), point.value)
+            classes += _classes(load_source("migrations", point.value, point.load), point.value)
         for module in modules:
-            classes += _classes(_loaded(module, partial(importlib.import_module, module)), module)
+            classes += _classes(
+                load_source("migrations", module, partial(importlib.import_module, module)), module
+            )
         for migration in classes:
             if not isinstance(getattr(migration, "name", None), str):
                 raise SettingsError(
@@ -91,12 +93,17 @@ class Registry:
         return [name for name in placed if name in wanted]
 
 
-def _loaded(source: str, load: Callable[[], Any]) -> Any:
+def load_source(what: str, source: str, load: Callable[[], Any]) -> Any:
+    """What somebody else's code gives.
+
+    Raises:
+        SettingsError: it does not import, or raises. Tells its words only where it is an import that fails.
+    """
     try:
         return load()
     except Exception as error:  # whatever a module of somebody else's does when it is imported
         raise SettingsError(
-            f"cannot import migrations from {source}: "
+            f"cannot import {what} from {source}: "
             + (str(error) if isinstance(error, ImportError | AttributeError) else type(error).__name__)
         ) from error
 

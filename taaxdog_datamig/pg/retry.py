@@ -79,6 +79,13 @@ def classify(error: BaseException) -> Fault:
     return Fault.GONE if isinstance(error, DRIVER_ERRORS) else Fault.FATAL
 
 
+def is_drivers(error: BaseException) -> bool:
+    """Whether it is the server's or the connection's; an OSError may be a file's."""
+    if isinstance(error, OSError):
+        return isinstance(error, ConnectionError | TimeoutError)
+    return isinstance(error, DRIVER_ERRORS)
+
+
 def sqlstate(error: BaseException) -> str:
     """The SQLSTATE, or the exception's name. Never its message, which may quote a row."""
     return getattr(error, "sqlstate", None) or type(error).__name__
@@ -137,8 +144,8 @@ async def server_errors(doing: str) -> AsyncIterator[None]:
     try:
         yield
     except DRIVER_ERRORS as error:
-        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
-            raise  # a file's, not the server's
+        if not is_drivers(error):
+            raise
         raise (lost if classify(error) is Fault.GONE else refused)(error, doing) from None
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.pg.keys import ForeignKey
 
-#: A step to rows that go with the other row, and one to rows that only mention it: a transaction belongs to its
-#: account, three steps from the user, although its receipt is but one step from there.
+#: A step to rows that go with the other row, and one to rows that only mention it: a transaction belongs to
+#: its account, three steps from the user, although its receipt is but one step from there.
 _BELONGS, _MENTIONS = 1, 100
 
 

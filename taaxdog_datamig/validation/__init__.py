@@ -15,6 +15,7 @@ from taaxdog_datamig.validation.model import (
     UniqueCheck,
 )
 from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation.scene import Scene
 from taaxdog_datamig.validation.validator import Validator
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RowCheck",
     "Rule",
     "ScannedTable",
+    "Scene",
     "Severity",
     "UniqueCheck",
     "ValidationReport",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import attrs
 
-from taaxdog_datamig.pg.retry import Fault, classify, describe
+from taaxdog_datamig.pg.retry import Fault, classify, describe, is_drivers, sqlstate
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.validation.examine import examine
 from taaxdog_datamig.validation.model import (
@@ -258,13 +258,22 @@ async def _called(connection: PoolConnectionProxy[Any], scene: Scene, find: Any)
             found = await find(connection, scene)
     except asyncpg.PostgresError as error:
         return _failure(error)
-    except Exception as error:
-        if isinstance(error, OSError | asyncpg.InterfaceError):
-            raise
-        return Failure(f"its code raised {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+        return _raised(error)
     if not isinstance(found, Findings):
         return Failure(f"its code returned {type(found).__name__}, not Findings")
     return found
+
+
+def _raised(error: Exception) -> Failure:
+    """Why a check's own code failed. Its words may quote a row.
+
+    Raises:
+        Exception: the same, where it is the connection's.
+    """
+    if is_drivers(error):
+        raise error
+    return Failure(f"its code raised {type(error).__name__}")
 
 
 def _sorted(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -272,6 +281,11 @@ def _sorted(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 TOO_LONG = "it was not done within the time for one statement"
+#: SQLSTATEs that are the check's own, not the server's state: it wrote, or it met a table that is locked.
+_OWN = {
+    "25006": "it tried to write: a check can only read",
+    "55P03": "somebody else has the table locked, such as for ALTER TABLE: try again later",
+}
 
 
 def _failure(error: asyncpg.PostgresError) -> Failure:
@@ -282,11 +296,12 @@ def _failure(error: asyncpg.PostgresError) -> Failure:
     """
     if isinstance(error, asyncpg.QueryCanceledError):
         return Failure(TOO_LONG)
+    if (own := _OWN.get(sqlstate(error))) is not None:
+        return Failure(own)
     if classify(error) in {Fault.GONE, Fault.COLLISION}:
         raise error
-    state = getattr(error, "sqlstate", None) or ""
     # Words about names and syntax hold no row's value; others may.
-    told = f": {error.args[0]}" if state.startswith("42") else ""
+    told = f": {error.args[0]}" if sqlstate(error).startswith("42") else ""
     return Failure(f"the server refused its SQL, {describe(error)}{told}")
 
 

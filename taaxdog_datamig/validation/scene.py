@@ -11,7 +11,7 @@ from taaxdog_datamig.pg.quoting import literal
 from taaxdog_datamig.profile import FittedProfile, Profile, all_references, bind, column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from asyncpg.pool import PoolConnectionProxy
@@ -49,6 +49,14 @@ class Scene:
             references=tuple(await all_references(connection, profile)),
             moment=moment,
         )
+
+    async def including(self, connection: PoolConnectionProxy[Any], names: Iterable[str]) -> Scene:
+        """The same with these tables, where they are here, although the profile does not list them."""
+        unlisted = [name for name in names if name and self.table(name) is None]
+        found = {name: await self.profile.table(connection, name) for name in unlisted}
+        more = {name: table for name, table in found.items() if table is not None}
+        profile = attrs.evolve(self.profile, tables={**self.profile.tables, **more})
+        return attrs.evolve(self, profile=profile) if more else self
 
     def table(self, name: str) -> FittedTable | None:
         """The table of that logical name or alias, if it is here."""

@@ -11,10 +11,12 @@ import anyio
 import attrs
 
 from taaxdog_datamig.errors import UnknownName
+from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.profile import placeholders
 from taaxdog_datamig.validation.checks import builtin_checks
+from taaxdog_datamig.validation.custom import custom_checks, misnamed
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
     SEVERITIES,
@@ -30,7 +32,7 @@ from taaxdog_datamig.validation.scene import Scene, readable
 from taaxdog_datamig.validation.users import OneUser
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.profile import FittedTable
@@ -87,15 +89,21 @@ class Validator:
 
         Raises:
             UnknownName: there is no such check, category or user.
+            SettingsError: a check of the user's own does not parse or import.
             DatabaseError: the server went away, or does not let us read at all.
         """
         began = time.monotonic()
         bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
         async with Snapshot.take(self.db) as snapshot:
             scene = await Scene.load(snapshot.connection, self.settings, snapshot.moment)
-            declared = selected(builtin_checks(scene), checks, categories, tables)
+            builtin = builtin_checks(scene)
+            custom = custom_checks(scene, builtin)
+            scene = await scene.including(snapshot.connection, {check.table for check in custom})
+            declared = selected([*builtin, *custom], checks, categories, tables)
             user = None if user_id is None else await OneUser.find(snapshot.connection, scene, user_id)
-            results, scans = await self._made(snapshot, scene, declared, user)
+            said = {check.id: misnamed(scene, check, _needed(check)) for check in custom}
+            wrong = {name: reason for name, reason in said.items() if reason is not None}
+            results, scans = await self._made(snapshot, scene, declared, user, wrong)
         return ValidationReport(
             valid=not any(result.error or (result.failed and result.severity in bad) for result in results),
             fail_on=fail_on,
@@ -112,10 +120,15 @@ class Validator:
         )
 
     async def _made(
-        self, snapshot: Snapshot, scene: Scene, declared: Sequence[Check], user: OneUser | None
+        self,
+        snapshot: Snapshot,
+        scene: Scene,
+        declared: Sequence[Check],
+        user: OneUser | None,
+        wrong: Mapping[str, str],
     ) -> tuple[list[CheckResult], list[TableScan]]:
         bounds = Bounds(samples=self.samples, examined=self.examined, timeout=self.timeout)
-        work, results = _planned(scene, bounds, declared, user)
+        work, results = _planned(scene, bounds, declared, user, wrong)
         outcome: Outcome = {}
         queue = sorted(work, key=lambda unit: unit.weight, reverse=True)
 
@@ -126,16 +139,21 @@ class Validator:
                 while queue:
                     outcome.update(await queue.pop(0).run(connection))
 
-        async with anyio.create_task_group() as group:
-            for _ in range(min(self.jobs, len(queue))):
-                group.start_soon(worker)
+        with only_error():
+            async with anyio.create_task_group() as group:
+                for _ in range(min(self.jobs, len(queue))):
+                    group.start_soon(worker)
         made = {check.id: check for check in declared if check.id in outcome}
         results += [_result(scene, check, outcome[name]) for name, check in made.items()]
         return results, [unit for unit in work if isinstance(unit, TableScan)]
 
 
 def _planned(
-    scene: Scene, bounds: Bounds, declared: Sequence[Check], user: OneUser | None
+    scene: Scene,
+    bounds: Bounds,
+    declared: Sequence[Check],
+    user: OneUser | None,
+    wrong: Mapping[str, str],
 ) -> tuple[list[TableScan | OwnStatement], list[CheckResult]]:
     """What is to be done, and the results of checks that need not be made."""
     work: list[TableScan | OwnStatement] = []
@@ -146,6 +164,9 @@ def _planned(
         return Subject(table=table) if user is None else user.subject(table)
 
     for check in declared:
+        if check.id in wrong:
+            results.append(_result(scene, check, Failure(wrong[check.id])))
+            continue
         if (reason := _inapplicable(scene, check)) is not None:
             results.append(_result(scene, check, None, skipped=reason))
             continue

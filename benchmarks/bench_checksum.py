@@ -2,11 +2,11 @@
 
     python benchmarks/bench_checksum.py --users 200000 --rows 1000000
 
-`checksum` against `md5(string_agg(md5(t::text), '' ORDER BY id))`, with one connection and with two, and the most
-memory that the server's process has taken for it. `--diff` of two tables with ten differing rows against reading
-both whole: COPY of both at the same time in the order of their keys, compared line by line; and against COPY of
-both, unordered, that nobody looks at. Ratios are time by the
-rival's time, the median of the rounds.
+`checksum` against `md5(string_agg(md5(t::text), '' ORDER BY id))`, with one connection and with two, and the
+most memory that the server's process takes for it. `--diff` of two tables with ten differing rows against
+reading both whole: COPY of both at the same time in the order of their keys, compared line by line; and
+against COPY of both, unordered, that nobody looks at. Ratios are time by the rival's time, the medians of
+the rounds.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ DIFFERING = 10
 TABLE = """
 CREATE TABLE compared (id {key} PRIMARY KEY, user_id uuid NOT NULL, amount numeric(12,2), booked date,
     description text, note text, state text, flag boolean, created_at timestamptz, updated_at timestamptz);
-INSERT INTO compared SELECT {value}, md5((i % 5000)::text)::uuid, i % 100000 / 100.0, '2020-01-01'::date + i % 2000,
-    'purchase ' || md5(i::text), repeat(md5((i + 1)::text), 3), CASE WHEN i % 7 > 0 THEN 'NSW' END, i % 2 = 0,
+INSERT INTO compared SELECT {value}, md5((i % 5000)::text)::uuid, i % 100000 / 100.0,
+    '2020-01-01'::date + i % 99,
+    'purchase ' || md5(i::text), repeat(md5((i + 1)::text), 3), CASE WHEN i % 7 > 0 THEN 'NSW' END,
+    i % 2 = 0,
     '2026-01-01'::timestamptz + i * interval '1 second', '2026-02-01'::timestamptz + i * interval '1 second'
 FROM generate_series(1, {rows}) AS i
 """
@@ -58,36 +60,32 @@ async def timed(rounds: int, *works: Callable[[], Awaitable[object]]) -> list[fl
     return [statistics.median(of_one) for of_one in seconds]
 
 
-async def peak_megabytes(dsn: str, work: Callable[[asyncpg.Connection], Awaitable[object]]) -> str:
-    """How much the private memory of a new session has grown for it, where Linux tells."""
+async def peak_megabytes(dsn: str, work: Callable[[asyncpg.Connection], Awaitable[object]]) -> float:
+    """How much the private memory of a new session's process grows for it; needs Linux's /proc."""
     connection = await asyncpg.connect(dsn)
-    try:
-        status = Path(f"/proc/{await connection.fetchval('SELECT pg_backend_pid()')}/status")
-        if not status.exists():
-            return "?"
-        before, most = anonymous(status), 0.0
+    pid = await connection.fetchval("SELECT pg_backend_pid()")
+    seen = [anonymous(pid)]
 
-        async def watch() -> None:
-            nonlocal most
-            while True:
-                most = max(most, anonymous(status))
-                await asyncio.sleep(0.02)
+    async def watch() -> None:
+        while True:
+            seen.append(anonymous(pid))
+            await asyncio.sleep(0.02)
 
-        watching = asyncio.create_task(watch())
-        await work(connection)
-        watching.cancel()
-        return f"{max(0.0, most - before):.1f}"
-    finally:
-        await connection.close()
+    watching = asyncio.create_task(watch())
+    await work(connection)
+    watching.cancel()
+    await connection.close()
+    return max(seen) - seen[0]
 
 
-def anonymous(status: Path) -> float:
-    found = re.search(r"RssAnon:\s+(\d+) kB", status.read_text())
+def anonymous(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status")
+    found = re.search(r"RssAnon:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1024 if found else 0.0
 
 
 async def bench_checksums(dsn: str, rounds: int) -> None:
-    print(f"{'table':20} {'rows':>10} {'rival':>8} {'one':>8} {'ratio':>6} {'two':>8} {'ratio':>6}  peak MB")
+    print(f"{'table':20} {'rows':>10} {'rival':>8} {'one':>8} {'ratio':>6} {'two':>8} {'ratio':>6}  peak MiB")
     async with (
         Database.connect(dsn, settings=Settings(), max_connections=4) as db,
         db.acquire() as connection,
@@ -106,7 +104,7 @@ async def bench_checksums(dsn: str, rounds: int) -> None:
             theirs = await peak_megabytes(dsn, lambda link, table=table: link.fetchval(RIVAL.format(table)))
             print(
                 f"{table:20} {rows:>10,} {rival:>7.2f}s {one:>7.2f}s {one / rival:>6.2f} {two:>7.2f}s"
-                f" {two / rival:>6.2f}  {ours}, rival's {theirs}",
+                f" {two / rival:>6.2f}  {ours:.1f}, rival's {theirs:.1f}",
                 flush=True,
             )
 

@@ -12,7 +12,7 @@ from taaxdog_datamig.checksum.definition import Content, Sums, content_of
 from taaxdog_datamig.checksum.diff import diff_table
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport, TableChecksum, TableDiff
 from taaxdog_datamig.checksum.snapshot import Snapshot, pinned
-from taaxdog_datamig.checksum.tables import named_tables, same_table
+from taaxdog_datamig.checksum.tables import named_tables, same_tables
 from taaxdog_datamig.errors import RefusedError
 from taaxdog_datamig.events import EventBus, Progress
 from taaxdog_datamig.pg.catalog import leaves
@@ -104,7 +104,7 @@ class Checksums:
 
     Args:
         db: the database.
-        jobs: connections that read at the same time.
+        jobs: tables, or parts of large ones, that are read at the same time; the pool may allow fewer.
         events: told how far it is.
     """
 
@@ -146,7 +146,10 @@ class Checksums:
                 done += part.pages
                 self.events.emit(Progress(table=part.named.label, phase="summed up", done=done, total=total))
 
-            await self._each(sorted(parts, key=lambda part: -part.pages), add)
+            # One connection holds the snapshot.
+            await self._each(
+                sorted(parts, key=lambda part: -part.pages), add, self.db.pool.get_max_size() - 1
+            )
         return ChecksumReport(
             tables={
                 label: TableChecksum(rows=found.rows, checksum=contents[label].digest(found))
@@ -170,7 +173,7 @@ class Checksums:
         began = time.monotonic()
         await _check_encodings(self.db, other)
         here = await named_tables(self.db, names)
-        pairs = [(named, await same_table(other, named)) for named in here]
+        pairs = list(zip(here, await same_tables(other, here), strict=True))
         found: dict[str, TableDiff] = {
             named.label: TableDiff(status="only here") for named, there in pairs if there is None
         }
@@ -192,15 +195,19 @@ class Checksums:
                 done += named.relation.pages
                 self.events.emit(Progress(table=named.label, phase="compared", done=done, total=total))
 
-            await self._each(sorted(both, key=lambda pair: -pair[0].relation.pages), compare)
+            # Both may be of one pool, which then holds two snapshots and serves both sides.
+            most = (min(side.pool.get_max_size() for side in (self.db, other)) - 2) // 2
+            await self._each(sorted(both, key=lambda pair: -pair[0].relation.pages), compare, most)
         return DiffReport(
             equal=all(table.status == "same" for table in found.values()),
             tables=dict(sorted(found.items())),
             seconds=time.monotonic() - began,
         )
 
-    async def _each(self, items: Sequence[Any], work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
-        """Do the work of all items, as many at the same time as there are jobs."""
+    async def _each(
+        self, items: Sequence[Any], work: Callable[[Any], Coroutine[Any, Any, None]], most: int
+    ) -> None:
+        """Do the work of all items, as many at the same time as there are jobs, and connections for them."""
         left = iter(items)
 
         async def worker() -> None:
@@ -209,7 +216,7 @@ class Checksums:
 
         with only_error():
             async with anyio.create_task_group() as group:
-                for _ in range(max(1, min(self.jobs, len(items)))):
+                for _ in range(max(1, min(self.jobs, most, len(items)))):
                     group.start_soon(worker)
 
 

@@ -66,14 +66,18 @@ async def named_tables(db: Database, names: Iterable[str] | None = None) -> list
         ]
 
 
-async def same_table(db: Database, named: Named) -> Named | None:
-    """The table in another database that stands for the same logical one, or has the same name."""
+async def same_tables(db: Database, tables: Iterable[Named]) -> list[Named | None]:
+    """For each, the table in another database that stands for the same logical one, or has the same name."""
     async with db.acquire() as connection:
         fitted = await FittedProfile.fit(connection, Profile.load(db.settings.profile))
-        table = fitted.tables.get(named.table.spec.name)
-        if table is None:
-            table = await _at(connection, fitted, named.relation.quoted)
-        return None if table is None else Named(label=await _label(connection, table.relation), table=table)
+        found = [
+            fitted.tables.get(named.table.spec.name) or await _at(connection, fitted, named.relation.quoted)
+            for named in tables
+        ]
+        return [
+            None if table is None else Named(label=await _label(connection, table.relation), table=table)
+            for table in found
+        ]
 
 
 async def _at(connection: PoolConnectionProxy[Any], fitted: FittedProfile, quoted: str) -> FittedTable | None:

@@ -99,11 +99,20 @@ async def test_equal_databases_are_equal(both, db, there):
 
 async def test_values_that_change_places_are_found(both, db, there):
     await both(
-        "CREATE TABLE t (id int PRIMARY KEY, v text)",
-        here="INSERT INTO t VALUES (1, 'a'), (2, 'b')",
-        elsewhere="INSERT INTO t VALUES (1, 'b'), (2, 'a')",
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE keyless (id int, v text)",
+        here="INSERT INTO t SELECT i, i FROM generate_series(1, 9999) i; INSERT INTO keyless SELECT * FROM t",
+        elsewhere="INSERT INTO t SELECT i, 10000 - i FROM generate_series(1, 9999) i;"
+        "INSERT INTO keyless SELECT * FROM t",
     )
-    assert (await Checksums(db).diff(there)).tables["t"].differing == 2
+    tables = (await Checksums(db).diff(there)).tables
+    assert tables["t"].differing == 9998
+    assert tables["keyless"].status == "different"
+
+
+async def test_more_jobs_than_connections_do_not_wait_for_each_other(both, db):
+    await both(";".join(f"CREATE TABLE t{i} (id int PRIMARY KEY)" for i in range(30)))
+    assert (await Checksums(db, jobs=40).diff(db)).equal
+    assert len((await Checksums(db, jobs=40).tables()).tables) == 30
 
 
 async def test_when_everything_differs_all_is_counted_and_some_are_named(both, db, there, monkeypatch):
@@ -225,7 +234,7 @@ async def test_the_second_look_goes_by_the_index(both, db, there):
         relation = await find_relation(connection, "t")
         bounds = await ranges.bounds_of(connection, relation, relation.key_columns[0])
         assert len(bounds) > 500
-        within = ranges.conditions(relation.key_columns[0], bounds, {3, 4, 5, 700})
+        within = ranges.conditions(relation.key_columns[0], {3, 4, 5, 700}, len(bounds))
         lines = await connection.fetch(f"EXPLAIN SELECT FROM t WHERE {within}", bounds)
     plan = "\n".join(line[0] for line in lines)
     assert re.search("Index", plan), plan
@@ -242,7 +251,7 @@ async def test_ranges_take_each_row_once_and_in_the_bucket_that_is_looked_up(con
     for wanted in ([0], [4], [1, 2], [0, 4], [2, 3, 4], [0, 1, 2, 3, 4]):
         found = await connection.fetchval(
             f"SELECT array_agg(DISTINCT width_bucket(id, $1::text[]::int[])) FROM t"
-            f" WHERE {ranges.conditions(lead, bounds, wanted)}",
+            f" WHERE {ranges.conditions(lead, wanted, len(bounds))}",
             bounds,
         )
         assert sorted(found) == wanted

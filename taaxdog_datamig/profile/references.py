@@ -67,7 +67,7 @@ async def soft_references(connection: PoolConnectionProxy[Any], profile: FittedP
                     parent_columns=(theirs.name,),
                     parent_types=(_bare(theirs),),
                     on_delete=cast("OnDelete", spec.on_delete),
-                    valid=False,
+                    flaw="missing",
                     indexed=await is_indexed(connection, child.relation.oid, mine.name),
                 )
             )

@@ -1,6 +1,6 @@
 """Logical names (`users.tfn`) for an installation's tables and columns."""
 
-from taaxdog_datamig.profile.binding import bind, placeholders
+from taaxdog_datamig.profile.binding import bind, placeholders, verbatim
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
 from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
 from taaxdog_datamig.profile.references import all_references, column_of, references_of, references_to
@@ -18,4 +18,5 @@ __all__ = [
     "placeholders",
     "references_of",
     "references_to",
+    "verbatim",
 ]

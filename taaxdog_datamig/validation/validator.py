@@ -14,7 +14,7 @@ from taaxdog_datamig.errors import UnknownName
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.profile import placeholders
-from taaxdog_datamig.validation.checks import builtin_checks
+from taaxdog_datamig.validation.checks import RULES, builtin_checks
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
     SEVERITIES,
@@ -26,7 +26,7 @@ from taaxdog_datamig.validation.model import (
 )
 from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
 from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
-from taaxdog_datamig.validation.scene import Scene, readable
+from taaxdog_datamig.validation.scene import WORDS, Scene, readable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from taaxdog_datamig.settings import Settings
     from taaxdog_datamig.validation.model import Check, Findings, Severity
     from taaxdog_datamig.validation.scan import Outcome
-
-#: What a check without a row of its own is written with.
-_WORDS = {"now", "today"}
 
 
 @attrs.define
@@ -182,9 +179,9 @@ def _needed(check: Check) -> list[str]:
             needed += [*placeholders(suspect), *looked_at]
         case UniqueCheck(terms=terms, where=where):
             needed += [name for term in (*terms, where) for name in placeholders(term)]
-        case ReferenceCheck():
-            return []
-    return [name for name in dict.fromkeys(needed) if name not in _WORDS]
+        case ReferenceCheck(where=where):
+            needed += placeholders(where)
+    return [name for name in dict.fromkeys(needed) if name not in WORDS]
 
 
 def _result(
@@ -231,7 +228,8 @@ def selected(
         UnknownName: there is no such check or category; near names are suggested.
     """
     found = list(declared)
-    known = {check.id for check in found} | {check.rule.id for check in found}
+    # A rule may have nothing to look at here: that is no reason to call it unknown.
+    known = {check.id for check in found} | {rule.id for rule in RULES} | {check.rule.id for check in found}
     for name in checks:
         _known("check", name, known)
     for name in categories:

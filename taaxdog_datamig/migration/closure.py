@@ -9,7 +9,7 @@ import attrs
 from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.migration.target import shape_of
 from taaxdog_datamig.pg.quoting import ident, literal
-from taaxdog_datamig.profile import column_of, references_to
+from taaxdog_datamig.profile import all_references, column_of
 from taaxdog_datamig.retention import holds
 
 if TYPE_CHECKING:
@@ -135,13 +135,14 @@ async def closure_of(
         PreflightFailed: a table on the way has no key, or a foreign key sets defaults.
     """
     holding = await on_hold(connection, context)
+    everything = await all_references(connection, context.profile)
     nodes: dict[int, Node] = {}
     cut: dict[int, FittedTable] = {}
     ways: list[HeldBy] = []
 
     async def visit(found: FittedTable, path: tuple[ForeignKey, ...]) -> None:
         oid = found.relation.oid
-        references = await references_to(connection, context.profile, found.relation)
+        references = [key for key in everything if key.parent == oid]
         for key in references:
             if key.child in holding:
                 ways.extend(_way(key, path, hold, child) for hold, child in holding[key.child])

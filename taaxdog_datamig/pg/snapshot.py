@@ -48,9 +48,17 @@ class Snapshot:
             yield connection
 
 
+_WORK_MEM = "64MB"
 _READING: Any = {"isolation": "repeatable_read", "readonly": True}
 
 
 async def _settle(connection: PoolConnectionProxy[Any]) -> None:
-    """The snapshot's owner is idle while the others read; and one scan may take longer than a chunk."""
+    """The snapshot's owner is idle while the others read; and what is joined and grouped is large."""
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    # An anti-join of 2 million rows to 200,000 took 0.4 to 0.6 of the time it takes with the server's own
+    # 4 MB. A server that gives more keeps it.
+    await connection.execute(
+        "SELECT set_config('work_mem', $1::text, true)"
+        " WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes($1::text)",
+        _WORK_MEM,
+    )

@@ -139,6 +139,13 @@ RULES = (
 
 #: As the payment provider names them; a trial is a period, too.
 _ACTIVE = "{status}::text IN ('active', 'trialing')"
+#: Patterns: a regular expression took a third longer.
+_MALFORMED = " OR ".join(
+    [
+        "{email} NOT LIKE '%_@_%._%'",
+        *(f"{{email}} LIKE '%{never}%'" for never in ("@%@", "..", " ", "\t", "\r", "\n")),
+    ]
+)
 
 
 def checks(scene: Scene) -> list[Check]:
@@ -173,8 +180,7 @@ def checks(scene: Scene) -> list[Check]:
             rule=EMAIL_MALFORMED,
             table="users",
             columns=("email",),
-            violation="{email} NOT LIKE '%_@_%._%' OR {email} LIKE '%@%@%' OR {email} LIKE '%..%'"
-            r" OR {email} ~ '\s'",
+            violation=_MALFORMED,
         ),
         UniqueCheck(
             rule=EMAIL_DUPLICATE, table="users", columns=("email",), terms=(SAME_EMAIL,), where=_live(scene)

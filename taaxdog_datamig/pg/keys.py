@@ -167,6 +167,11 @@ async def all_keys(connection: PoolConnectionProxy[Any]) -> list[ForeignKey]:
     return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], None, None)]
 
 
+async def readable_tables(connection: PoolConnectionProxy[Any], oids: Iterable[int]) -> set[int]:
+    """Those of the tables that the role may read."""
+    return {row["oid"] for row in await connection.fetch(_SQL["readable"], list(oids))}
+
+
 async def may_set_aside(connection: PoolConnectionProxy[Any]) -> bool:
     """Have triggers, and with them foreign keys, not fire until the transaction ends or they are restored.
 

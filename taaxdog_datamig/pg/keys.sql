@@ -65,3 +65,8 @@ WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT c.collisdeterministic
 -- How many foreign keys refer to the tables $1, and the latest of them: differs when one was added.
 SELECT count(*) AS number, coalesce(max(oid::bigint), 0) AS latest FROM pg_constraint
 WHERE contype = 'f' AND confrelid = ANY ($1::oid[])
+
+-- name: readable
+-- Those of the tables $1 that the role may read.
+SELECT c.oid FROM pg_class c WHERE c.oid = ANY ($1::oid[])
+  AND has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')

@@ -10,6 +10,7 @@ from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.migration.closure import closure_of, hold_condition, on_hold
 from taaxdog_datamig.migration.pending import DELETED
+from taaxdog_datamig.pg.keys import readable_tables
 from taaxdog_datamig.pg.quoting import literal
 from taaxdog_datamig.profile import FittedProfile, Profile, all_references, bind, column_of
 from taaxdog_datamig.retention import RETENTION, intervals
@@ -115,10 +116,13 @@ async def _strangers(
     connection: PoolConnectionProxy[Any], profile: FittedProfile, references: Iterable[ForeignKey]
 ) -> dict[str, FittedTable]:
     known = {table.relation.oid for table in profile.tables.values()}
+    keys = [key for key in references if not key.valid and key.child not in known]
+    # What others keep beside the application, where this role has no business, is not looked at.
+    mine = await readable_tables(connection, {oid for key in keys for oid in (key.child, key.parent)})
     strangers = [
         await profile.behind(connection, key.child, key.child_name)
-        for key in references
-        if not key.valid and key.child not in known
+        for key in keys
+        if {key.child, key.parent} <= mine
     ]
     return {table.relation.label: table for table in strangers}
 

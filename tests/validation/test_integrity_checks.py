@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+from urllib.parse import urlsplit, urlunsplit
+
 import anyio
 import pytest
 from planting import named, plant, planted, result, uuid, validated
@@ -233,3 +236,23 @@ async def test_integers_of_two_widths_are_compared_without_a_cast_that_could_fai
 async def test_a_rule_without_anything_to_look_at_may_still_be_asked_for(database):
     report = await validated(database, checks=["orphaned-row"])
     assert (report.checks, report.valid) == ((), True)
+
+
+async def test_what_the_role_may_not_read_is_named_and_keeps_nothing_from_being_checked(database, server_dsn):
+    role = f"datamig_reader_{secrets.token_hex(4)}"
+    await script(
+        database,
+        "CREATE SCHEMA secret; CREATE TABLE secret.parents (id int PRIMARY KEY);"
+        "CREATE TABLE secret.kids (id int, parent int);"
+        "ALTER TABLE secret.kids ADD CONSTRAINT loose"
+        " FOREIGN KEY (parent) REFERENCES secret.parents NOT VALID;"
+        f"CREATE ROLE {role} LOGIN PASSWORD 'unused'",
+    )
+    try:
+        parts = urlsplit(database)
+        reader = parts._replace(netloc=f"{role}:unused@{parts.netloc.rpartition('@')[2]}")
+        report = await validated(urlunsplit(reader))
+    finally:
+        await script(server_dsn, f"DROP ROLE {role}")
+    assert report.errors == ()
+    assert result(report, "unproven-foreign-key").sample_keys == ("kids.loose (not-valid)",)

@@ -56,8 +56,8 @@ TRANSACTION_WITHOUT_AMOUNT = Rule(
     title="Transaction of nothing",
     category="data-consistency",
     severity="medium",
-    meaning="The amount is missing or zero. Banks do not send such transactions: it was read wrongly.",
-    remedy="Fetch the transaction from the bank again, or delete it.",
+    meaning="The amount is missing or zero: it was read wrongly, or a card was only tried and never charged.",
+    remedy="Fetch the transaction from the bank again; delete it where the bank has none.",
 )
 TRANSACTION_DIRECTION = Rule(
     id="transaction-direction",

@@ -1,6 +1,6 @@
 """Logical names (`users.tfn`) for an installation's tables and columns."""
 
-from taaxdog_datamig.profile.binding import bind, placeholders
+from taaxdog_datamig.profile.binding import bind, placeholders, verbatim
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
 from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
 from taaxdog_datamig.profile.paths import paths_from, scope_of
@@ -21,4 +21,5 @@ __all__ = [
     "references_of",
     "references_to",
     "scope_of",
+    "verbatim",
 ]

@@ -35,3 +35,8 @@ def bind(template: str, table: FittedTable, values: Mapping[str, str]) -> str | 
                 return None
             bound[name] = f"t.{column.quoted}"
     return template.format_map(bound)
+
+
+def verbatim(sql: str) -> str:
+    """SQL as part of a template: nothing in it is a placeholder."""
+    return sql.replace("{", "{{").replace("}", "}}")

@@ -208,9 +208,13 @@ class OwnStatement:
         match self.check:
             case FunctionCheck(find=find):
                 return await _called(connection, self.scene, find)
-            case ReferenceCheck(key=key):
+            case ReferenceCheck(key=key, where=where):
                 assert self.subject is not None
-                rest = f"FROM {self.subject.source} WHERE ({self.subject.scope}) AND {key.dangling('t')}"
+                given = self.scene.bound(where, self.subject.table)
+                rest = (
+                    f"FROM {self.subject.source}"
+                    f" WHERE ({self.subject.scope}) AND ({given}) AND {key.dangling('t')}"
+                )
                 return await self._counted(connection, f"SELECT count(*) {rest}", rest)
             case UniqueCheck() as check:
                 return await self._unique(connection, check)

@@ -15,7 +15,7 @@ from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.profile import placeholders
-from taaxdog_datamig.validation.checks import builtin_checks
+from taaxdog_datamig.validation.checks import RULES, builtin_checks
 from taaxdog_datamig.validation.custom import custom_checks, misnamed
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
@@ -28,11 +28,13 @@ from taaxdog_datamig.validation.model import (
 )
 from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
 from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
-from taaxdog_datamig.validation.scene import Scene, readable
+from taaxdog_datamig.validation.scene import WORDS, Scene, readable
 from taaxdog_datamig.validation.users import OneUser
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.profile import FittedTable
@@ -40,8 +42,20 @@ if TYPE_CHECKING:
     from taaxdog_datamig.validation.model import Check, Findings, Severity
     from taaxdog_datamig.validation.scan import Outcome
 
-#: What a check without a row of its own is written with.
-_WORDS = {"now", "today"}
+_WORK_MEM = "64MB"
+
+
+async def _prepared(connection: PoolConnectionProxy[Any]) -> None:
+    """What is joined and grouped is large.
+
+    An anti-join of 2 million rows to 200,000 took 0.4 to 0.6 of the time it takes with the server's own
+    4 MB. A server that gives more keeps it.
+    """
+    await connection.execute(
+        "SELECT set_config('work_mem', $1::text, true)"
+        " WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes($1::text)",
+        _WORK_MEM,
+    )
 
 
 @attrs.define
@@ -94,7 +108,7 @@ class Validator:
         """
         began = time.monotonic()
         bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        async with Snapshot.take(self.db) as snapshot:
+        async with Snapshot.take(self.db, _prepared) as snapshot:
             scene = await Scene.load(snapshot.connection, self.settings, snapshot.moment)
             builtin = builtin_checks(scene)
             custom = custom_checks(scene, builtin)
@@ -215,9 +229,9 @@ def _needed(check: Check) -> list[str]:
             needed += [*placeholders(suspect), *looked_at]
         case UniqueCheck(terms=terms, where=where):
             needed += [name for term in (*terms, where) for name in placeholders(term)]
-        case ReferenceCheck():
-            return []
-    return [name for name in dict.fromkeys(needed) if name not in _WORDS]
+        case ReferenceCheck(where=where):
+            needed += placeholders(where)
+    return [name for name in dict.fromkeys(needed) if name not in WORDS]
 
 
 def _result(
@@ -264,7 +278,8 @@ def selected(
         UnknownName: there is no such check or category; near names are suggested.
     """
     found = list(declared)
-    known = {check.id for check in found} | {check.rule.id for check in found}
+    # A rule may have nothing to look at here: that is no reason to call it unknown.
+    known = {check.id for check in found} | {rule.id for rule in RULES} | {check.rule.id for check in found}
     for name in checks:
         _known("check", name, known)
     for name in categories:

@@ -1,6 +1,6 @@
 """Logical names (`users.tfn`) for an installation's tables and columns."""
 
-from taaxdog_datamig.profile.binding import bind, placeholders
+from taaxdog_datamig.profile.binding import bind, over, placeholders
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
 from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
 from taaxdog_datamig.profile.references import all_references, column_of, references_of, references_to
@@ -15,6 +15,7 @@ __all__ = [
     "all_references",
     "bind",
     "column_of",
+    "over",
     "placeholders",
     "references_of",
     "references_to",

@@ -124,6 +124,13 @@ class Findings:
     note: str = ""
 
 
+@attrs.frozen
+class Failure:
+    """A check that could not be made, and why."""
+
+    why: str
+
+
 @attrs.frozen(kw_only=True)
 class FunctionCheck(Check):
     """Anything else: a coroutine that looks for itself, on a connection that can only read."""

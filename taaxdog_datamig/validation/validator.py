@@ -21,13 +21,14 @@ from taaxdog_datamig.validation.model import (
     CATEGORIES,
     SEVERITIES,
     ExaminedCheck,
+    Failure,
     FunctionCheck,
     ReferenceCheck,
     RowCheck,
     UniqueCheck,
 )
 from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
-from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
+from taaxdog_datamig.validation.scan import Bounds, OwnStatement, Subject, TableScan
 from taaxdog_datamig.validation.scene import WORDS, Scene, readable
 from taaxdog_datamig.validation.users import OneUser
 
@@ -67,7 +68,7 @@ class Validator:
         settings: resolved settings; those of `db` by default.
         jobs: tables read at the same time, each on a connection of its own.
         samples: keys of offending rows in the report, for each check.
-        examined: tokens opened at the most, for each table; above that a random sample.
+        examined: tokens a check opens at the most; above that a random sample.
         timeout: seconds for one statement; None: as the server has it.
     """
 
@@ -210,13 +211,17 @@ def _inapplicable(scene: Scene, check: Check) -> str | None:
     """Why a check has nothing to look at here; None when it has."""
     if not check.table:
         return None
-    if scene.table(check.table) is None:
+    table = scene.table(check.table)
+    if table is None:
         return f"there is no table {check.table} here"
     missing = [name for name in _needed(check) if not scene.has(check.table, name)]
     if missing:
         return f"{check.table} has no column {', '.join(missing)} here"
-    if isinstance(check, ExaminedCheck) and check.needs_keys and scene.keyring is None:
-        return "no encryption key is configured: set FIELD_ENCRYPTION_KEY (or _FILE)"
+    if isinstance(check, ExaminedCheck) and check.needs_keys:
+        if scene.keyring is None:
+            return "no encryption key is configured: set FIELD_ENCRYPTION_KEY (or _FILE)"
+        if not table.relation.key_columns:
+            return f"{check.table} has no primary key, and a sealed value opens with its row's only"
     return None
 
 

@@ -14,7 +14,7 @@ import attrs
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig.errors import DatamigError
-from taaxdog_datamig.validation import ValidationReport
+from taaxdog_datamig.validation import ValidationReport, formats
 from taaxdog_datamig_cli import answers, exits
 
 ERROR = "datamig/error/1"
@@ -33,7 +33,8 @@ SCHEMAS: dict[type, str] = {
     answers.Archives: "datamig/archives/1",
     ArchiveDetails: "datamig/archive-details/1",
     ArchiveRestore: "datamig/archive-restore/1",
-    ValidationReport: "datamig/validation/1",
+    ValidationReport: formats.SCHEMA,
+    answers.Rules: "datamig/rules/1",
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",

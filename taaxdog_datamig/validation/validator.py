@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
 
 from taaxdog_datamig.errors import UnknownName
+from taaxdog_datamig.events import Checked, EventBus
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.profile import placeholders
 from taaxdog_datamig.validation.checks import builtin_checks
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
-    SEVERITIES,
     ExaminedCheck,
     FunctionCheck,
     ReferenceCheck,
     RowCheck,
     UniqueCheck,
 )
-from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation.report import (
+    CheckResult,
+    ScannedTable,
+    ValidationReport,
+    condemned,
+    worst_first,
+)
 from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
 from taaxdog_datamig.validation.scene import Scene, readable
 
@@ -51,6 +58,7 @@ class Validator:
         samples: keys of offending rows in the report, for each check.
         examined: tokens opened at the most, for each table; above that a random sample.
         timeout: seconds for one statement; None: as the server has it.
+        events: is told of each table that is done.
     """
 
     db: Database
@@ -59,6 +67,7 @@ class Validator:
     samples: int = attrs.field(default=10, kw_only=True)
     examined: int = attrs.field(default=100_000, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
+    events: EventBus = attrs.field(factory=EventBus, kw_only=True)
 
     @settings.default
     def _settings(self) -> Settings:
@@ -88,15 +97,14 @@ class Validator:
             DatabaseError: the server went away, or does not let us read at all.
         """
         began = time.monotonic()
-        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
         async with Snapshot.take(self.db) as snapshot:
             scene = await Scene.load(snapshot.connection, self.settings, snapshot.moment)
             declared = selected(builtin_checks(scene), checks, categories, tables)
             results, scans = await self._made(snapshot, scene, declared)
         return ValidationReport(
-            valid=not any(result.error or (result.failed and result.severity in bad) for result in results),
+            valid=not any(condemned(result, fail_on) for result in results),
             fail_on=fail_on,
-            checks=tuple(sorted(results, key=_worst_first)),
+            checks=tuple(sorted(results, key=worst_first)),
             tables=tuple(
                 ScannedTable(name=scan.subject.table.relation.label, rows=scan.rows, seconds=scan.seconds)
                 for scan in scans
@@ -106,6 +114,7 @@ class Validator:
             server_version=self.db.server.version,
             moment=snapshot.moment,
             seconds=time.monotonic() - began,
+            rules=tuple(dict.fromkeys(check.rule for check in declared)),
         )
 
     async def _made(
@@ -115,13 +124,16 @@ class Validator:
         work, results = _planned(scene, bounds, declared)
         outcome: Outcome = {}
         queue = sorted(work, key=lambda unit: unit.weight, reverse=True)
+        done = itertools.count(1)
 
         async def worker() -> None:
             async with snapshot.share() as connection:
                 if self.timeout is not None:
                     await connection.execute(f"SET LOCAL statement_timeout = {round(self.timeout * 1000)}")
                 while queue:
-                    outcome.update(await queue.pop(0).run(connection))
+                    unit = queue.pop(0)
+                    outcome.update(await unit.run(connection))
+                    self.events.emit(Checked(what=unit.what, done=next(done), total=len(work)))
 
         async with anyio.create_task_group() as group:
             for _ in range(min(self.jobs, len(queue))):
@@ -207,15 +219,6 @@ def _result(
         skipped=skipped,
         error=failure,
         note=findings.note if findings else "",
-    )
-
-
-def _worst_first(result: CheckResult) -> Any:
-    return (
-        not (result.failed or result.error),
-        SEVERITIES.index(result.severity),
-        CATEGORIES.index(result.category),
-        result.id,
     )
 
 

@@ -12,6 +12,7 @@ import attrs
 
 from taaxdog_datamig.engine.archive_reports import ArchiveRecord
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
+from taaxdog_datamig.validation import Rule
 
 
 @attrs.frozen
@@ -63,6 +64,13 @@ class Archives:
 
     folder: str
     archives: list[ArchiveRecord]
+
+
+@attrs.frozen
+class Rules:
+    """`validate --list`: what is checked for, without a look at a database."""
+
+    rules: list[Rule]
 
 
 @attrs.frozen

@@ -49,6 +49,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig validate",
         "datamig validate --category security --fail-on high",
         "datamig validate --user-id USER_ID --json",
+        "datamig validate --output report.html --output report.sarif",
+        "datamig validate --baseline report.json",
+        "datamig validate --list",
     ),
     "rollback": ("datamig rollback encrypt-user-data --dry-run", "datamig rollback RUN_ID --yes"),
     "new-migration": (

@@ -15,7 +15,7 @@ from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
 from taaxdog_datamig_cli.units import count, duration, moment
-from taaxdog_datamig_cli.validationpages import validation_page
+from taaxdog_datamig_cli.validationpages import rules_page, validation_page
 
 #: The beginning of a run's id is enough for every command, and leaves room in a table.
 _ID_SHOWN = 8
@@ -197,6 +197,7 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     ValidationReport: validation_page,
     ChecksumReport: checksums_page,
     DiffReport: diff_page,
+    answers.Rules: rules_page,
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,

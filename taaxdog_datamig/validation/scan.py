@@ -100,6 +100,11 @@ class TableScan:
         """How long it takes, next to others."""
         return self.subject.table.relation.bytes
 
+    @property
+    def what(self) -> str:
+        """What it is called while it is done."""
+        return self.subject.table.relation.label
+
     async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome:
         """Make the checks."""
         began = time.monotonic()
@@ -199,6 +204,11 @@ class OwnStatement:
     def weight(self) -> int:
         """How long it takes, next to others."""
         return self.subject.table.relation.bytes if self.subject else 0
+
+    @property
+    def what(self) -> str:
+        """What it is called while it is done."""
+        return self.check.id
 
     async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome:
         """Make the check."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import attrs
@@ -36,7 +37,7 @@ from taaxdog_datamig.engine.reports import (
     TablePlan,
     TaskReport,
 )
-from taaxdog_datamig.validation import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation import CheckResult, Rule, ScannedTable, ValidationReport
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -242,11 +243,21 @@ DIFF = DiffReport(
     },
     seconds=1.5,
 )
+RULE = Rule(
+    id="goal-over-target",
+    title="Goal holds more than its target",
+    category="data-consistency",
+    severity="low",
+    meaning="It was never marked as completed.",
+    remedy="Complete it.",
+    fix="complete-goals",
+)
 
 EVERY_ANSWER = [
     VALIDATION,
     CHECKSUMS,
     DIFF,
+    answers.Rules([RULE]),
     answers.Archives("archives", [ArchiveRecord(**ARCHIVE)]),
     DETAILS,
     PUT_BACK,
@@ -494,3 +505,54 @@ def test_a_quarantine_tells_refused_rows_from_those_that_were_left_on_purpose() 
     assert isinstance(table, page.Table)
     assert table.columns[1:3] == ("key", "what")
     assert [row[1:3] for row in table.rows] == [("u1", "refused"), ("u2", "left")]
+
+
+def test_few_rules_are_told_whole_and_many_in_a_table() -> None:
+    told = plain(answers.Rules([RULE]))
+    assert "Complete it." in told
+    assert "datamig run complete-goals" in told
+    listed = plain(answers.Rules([attrs.evolve(RULE, id=f"rule-{number}") for number in range(9)]))
+    assert "Complete it." not in listed
+    assert len(listed.splitlines()) == 11
+
+
+def validation(*found: CheckResult, **values: object) -> str:
+    return plain(attrs.evolve(VALIDATION, checks=found, **values))
+
+
+def test_a_validation_tells_the_worst_first_and_what_mends_it() -> None:
+    (low,) = VALIDATION.checks
+    worse = attrs.evolve(low, id="worse", severity="critical", fix="merge-duplicates", note="of a sample")
+    page = validation(worse, low)
+    order = ["CRITICAL", "  1,234  Goal", "worse in public.goals: a, b, ...", "of a sample", "LOW"]
+    order += ["datamig run merge-duplicates  1 finding", "By hand: 1 finding", "2 of 2 checks"]
+    places = [page.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_a_validation_of_sixty_checks_is_no_wall_of_text() -> None:
+    (low,) = VALIDATION.checks
+    keys = tuple(f"5b1c0000-0000-4000-8000-{number:012}" for number in range(10))
+    found = [attrs.evolve(low, id=f"rule-{n}:goals.column", sample_keys=keys) for n in range(20)]
+    fine = [attrs.evolve(low, id=f"fine-{n}", violations=0, sample_keys=()) for n in range(20)]
+    skipped = [attrs.evolve(each, skipped=f"there is no table {each.id} here") for each in fine]
+    lines = validation(*found, *fine, *skipped).splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_validation_next_to_a_baseline_counts_what_it_does_not_show() -> None:
+    (low,) = VALIDATION.checks
+    known, gone = attrs.evolve(low, before=1_234), attrs.evolve(low, id="gone", violations=0, before=5)
+    page = validation(known, gone, attrs.evolve(low, id="grown", before=1_000), baseline=NOON)
+    assert "1,234  Goal holds more than its target (234 new)" in page
+    assert "1 finding (1,234 rows) known since the baseline of" in page
+    assert "1 finding of the baseline of" in page
+    assert "goal-over-target" not in page
+    assert "Nothing new is wrong" in validation(known, baseline=NOON)
+
+
+def test_words_of_a_database_cannot_steer_the_terminal() -> None:
+    (low,) = VALIDATION.checks
+    hostile = validation(attrs.evolve(low, title="a\x1b[2Jb\x9bc\rd", sample_keys=("\x07",)))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", hostile)

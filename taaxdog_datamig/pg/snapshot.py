@@ -27,7 +27,8 @@ class Snapshot:
     connection: PoolConnectionProxy[Any]
     #: The moment, in UTC.
     moment: datetime
-    _id: str
+    #: For SET TRANSACTION SNAPSHOT and pg_dump --snapshot.
+    id: str
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -43,7 +44,7 @@ class Snapshot:
     async def share(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """Borrow another connection that sees the same."""
         async with self.db.acquire() as connection, connection.transaction(**_READING):
-            await connection.execute(f"SET TRANSACTION SNAPSHOT {literal(self._id)}")
+            await connection.execute(f"SET TRANSACTION SNAPSHOT {literal(self.id)}")
             await _settle(connection)
             yield connection
 

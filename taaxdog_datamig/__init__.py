@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taaxdog_datamig import passwords
+    from taaxdog_datamig.backup import BackupDetails, BackupManager, BackupRecord
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRecord, ArchiveRestore
     from taaxdog_datamig.engine.reports import (
@@ -70,6 +71,9 @@ _HOMES = {
     "ArchiveManager": "engine.unarchive",
     "ArchiveRecord": "engine.archive_reports",
     "ArchiveRestore": "engine.archive_reports",
+    "BackupDetails": "backup",
+    "BackupManager": "backup",
+    "BackupRecord": "backup",
     "Changes": "migration",
     "Check": "validation",
     "CheckResult": "validation",
@@ -119,6 +123,9 @@ __all__ = [
     "ArchiveManager",
     "ArchiveRecord",
     "ArchiveRestore",
+    "BackupDetails",
+    "BackupManager",
+    "BackupRecord",
     "Changes",
     "Check",
     "CheckResult",

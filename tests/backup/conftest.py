@@ -33,7 +33,8 @@ def made(pristine: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manif
 
     async def make() -> Manifest:
         async with manager_of(pristine, folder) as manager:
-            return await manager.create()
+            made = await manager.create()
+            return (await manager.find(made.id))[0]
 
     return anyio.run(make), folder
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, KeyWrong
+from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, KeyWrong, UnknownName
 
 #: One in the suite; the long form, in `nox -s faults`, has a thousand.
 FLIPS = 60
@@ -15,7 +15,10 @@ FLIPS = 60
 
 async def test_a_whole_backup_verifies(copied, looking):
     manifest, _ = copied
-    assert await looking().verify(manifest.id) == manifest
+    verified = await looking().verify(manifest.id)
+    assert verified.rows == manifest.rows
+    assert verified.verified is not None
+    assert (await looking().show(manifest.id)).verified == verified.verified
 
 
 def flip(path, position, bit):
@@ -104,5 +107,5 @@ async def test_without_the_key_nothing_is_opened(copied, looking):
 
 
 async def test_what_is_no_backup_is_said_to_be_none(looking):
-    with pytest.raises(BackupError, match="cannot read"):
+    with pytest.raises(UnknownName, match="there is no backup"):
         await looking().verify("20200101T000000Z-00000000")

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from taaxdog_datamig import errors
+from taaxdog_datamig.backup import BackupDetails, BackupRecord, Certificate, TableInBackup, Verdict
 from taaxdog_datamig.checksum.reports import (
     ChecksumReport,
     DiffReport,
@@ -252,8 +253,35 @@ RULE = Rule(
     remedy="Complete it.",
     fix="complete-goals",
 )
+CERTIFICATE = Certificate(at=NOON, proof="parts", rows=5)
+BACKUP = BackupDetails(
+    id="20260301T120000Z-5b1c5b1c",
+    name="before",
+    path="backups/20260301T120000Z-5b1c5b1c",
+    created_at=NOON,
+    seconds=2.5,
+    database="app",
+    server_version=180_000,
+    whole=True,
+    with_schema=False,
+    encrypted=True,
+    kid="k1",
+    tables={"public.users": TableInBackup(rows=5, bytes=500, checksum="ab" * 32)},
+    rows=5,
+    size=100,
+    plain_size=500,
+    verified=CERTIFICATE,
+    warnings=("no pg_dump",),
+)
+BACKUPS = [
+    BackupRecord(id="20260301T120000Z-5b1c5b1c", state="complete", path="x", size=1, created_at=NOON, rows=5),
+    BackupRecord(id="20260228T120000Z-00000000", state="damaged", path="y", size=1, problem="damaged"),
+]
 
 EVERY_ANSWER = [
+    answers.Backups("backups", BACKUPS),
+    BACKUP,
+    answers.Cleaning(applied=False, backups=[Verdict(id="x", size=1, goes=True, reason="no rule keeps it")]),
     VALIDATION,
     CHECKSUMS,
     DIFF,

@@ -25,11 +25,13 @@ def plant(keys: Iterable[str], *statements: str) -> Plant:
     return Plant(statements, frozenset(keys))
 
 
-async def validated(dsn: str, *, settings: Mapping[str, Any] | None = None, **asked: Any) -> ValidationReport:
+async def validated(
+    dsn: str, *, settings: Mapping[str, Any] | None = None, examined: int = 100_000, **asked: Any
+) -> ValidationReport:
     """A validation that names every offending row of small tables."""
     resolved = Settings(database_url=dsn, **(settings or {}))
     async with Database.connect(settings=resolved) as db:
-        return await Validator(db, samples=1_000).validate(**asked)
+        return await Validator(db, samples=1_000, examined=examined).validate(**asked)
 
 
 async def planted(dsn: str, plants: Iterable[Plant], **asked: Any) -> ValidationReport:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from taaxdog_datamig.identifiers import prose
 from taaxdog_datamig.profile import column_of
 from taaxdog_datamig.validation.model import Findings
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.crypto import FieldCipher
     from taaxdog_datamig.crypto.field import Found
+    from taaxdog_datamig.identifiers.prose import Kind
     from taaxdog_datamig.validation.model import ExaminedCheck
     from taaxdog_datamig.validation.scan import Bounds, Subject
     from taaxdog_datamig.validation.scene import Scene
@@ -37,6 +39,7 @@ class ExaminedRow:
     _values: Mapping[str, str | None] = attrs.field(repr=False)
     _ciphers: Mapping[str, FieldCipher] = attrs.field(repr=False)
     _found: dict[str, Found] = attrs.field(factory=dict, repr=False, init=False)
+    _numbers: dict[str, frozenset[Kind]] = attrs.field(factory=dict, repr=False, init=False)
 
     def __getitem__(self, column: str) -> str | None:
         """The text of a column, by its logical name."""
@@ -47,6 +50,12 @@ class ExaminedRow:
         if column not in self._found:
             self._found[column] = self._ciphers[column].classify(self._values[column], self.key)
         return self._found[column]
+
+    def numbers(self, column: str) -> frozenset[Kind]:
+        """What kinds of number the free text of a column holds; it is searched once for all checks."""
+        if column not in self._numbers:
+            self._numbers[column] = prose.find(self._values[column] or "")
+        return self._numbers[column]
 
 
 async def examine(

@@ -134,19 +134,21 @@ class TableScan:
         self, connection: PoolConnectionProxy[Any], conditions: dict[str, str]
     ) -> dict[str, int | Failure]:
         """Rows for which each condition is true. A condition the server refuses does not spoil the others."""
-        terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in conditions.values()]
+        # Checks may share a condition: it is worked out once.
+        distinct = list(dict.fromkeys(conditions.values()))
+        terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in distinct]
         query = f"SELECT count(*), {', '.join(terms)} FROM {self.subject.source} WHERE {self.subject.scope}"
         counted = await attempt(connection, query, self.subject.arguments)
         if isinstance(counted, list):
             self.rows, *counts = counted[0]
-            return dict(zip(conditions, counts, strict=True))
-        if len(conditions) == 1 or counted.why == TOO_LONG:
+            by_condition = dict(zip(distinct, counts, strict=True))
+            return {name: by_condition[condition] for name, condition in conditions.items()}
+        if len(distinct) == 1 or counted.why == TOO_LONG:
             return dict.fromkeys(conditions, counted)
-        names = list(conditions)
-        halves = (names[: len(names) // 2], names[len(names) // 2 :])
         both: dict[str, int | Failure] = {}
-        for half in halves:
-            both |= await self._count(connection, {name: conditions[name] for name in half})
+        for half in (distinct[: len(distinct) // 2], distinct[len(distinct) // 2 :]):
+            part = {name: condition for name, condition in conditions.items() if condition in half}
+            both |= await self._count(connection, part)
         return both
 
     async def _sample(
@@ -176,7 +178,9 @@ class TableScan:
     async def _examine(
         self, connection: PoolConnectionProxy[Any], checks: list[ExaminedCheck], conditions: dict[str, str]
     ) -> Outcome:
-        suspects = " OR ".join(f"({conditions[check.id]})" for check in checks)
+        suspects = " OR ".join(
+            f"({each})" for each in dict.fromkeys(conditions[check.id] for check in checks)
+        )
         try:
             async with transaction(connection):
                 return dict(

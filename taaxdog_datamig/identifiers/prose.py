@@ -86,8 +86,9 @@ _ISSUER: Final = re.compile(
 )
 #: Shorter ones, 13 and 14 digits, are as often barcodes and moments.
 _CARD_WITHOUT_LABEL: Final = 15
-#: A group follows, or stands in front: part of a longer number, such as an IBAN.
-_GROUP_BEHIND: Final = re.compile("[ \u00a0-][0-9]{3,4}(?![0-9/])")
+#: One more group follows, or stands in front: part of a longer number, such as an IBAN.
+_THREE_BEHIND: Final = re.compile("[ \u00a0-][0-9]{3}(?![0-9/])")
+_FOUR_BEHIND: Final = re.compile(r"[ -][0-9]{4}(?![0-9/])")
 _GROUP_BEFORE: Final = re.compile("[0-9][ \u00a0-]\\Z")
 _LONG_BEFORE: Final = re.compile(r"(?:[0-9]{4}|[A-Za-z]{2}[0-9]{2})[ -]\Z")
 #: Eight digits that are a date.
@@ -116,8 +117,8 @@ _BSB_KEY: Final = re.compile(r"(?<![a-z])bsb(?![a-z])", _FLAGS)
 _ACCOUNT_KEY: Final = re.compile(r"(?<![a-z])(?:account|acct|acc)\s*(?:number|num|no|nr)?\Z", _FLAGS)
 
 _WORDS_IN_KEY: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+", re.ASCII)
-#: ASCII, or a no-break space, as JSON may also spell them. Hardly anybody does: it is read as it stands.
-_ESCAPE: Final = re.compile(r"\\u00(?:[0-7]|a0)", re.IGNORECASE)
+#: ASCII as JSON may also spell it. Hardly anybody does: such a text is read as it stands.
+_ESCAPE: Final = re.compile(r"\\u00[0-7]")
 
 
 def find(text: str) -> frozenset[Kind]:
@@ -192,7 +193,7 @@ def _is_card(text: str, match: re.Match[str]) -> bool:
     if not (_ISSUER.fullmatch(digits) and luhn(digits)):
         return False
     longer = _LONG_BEFORE.search(text, max(0, match.start() - 6), match.start()) or (
-        match["four"] and _GROUP_BEHIND.match(text, match.end())
+        match["four"] and _FOUR_BEHIND.match(text, match.end())
     )
     if longer and digits != match[0]:
         return False
@@ -231,7 +232,7 @@ def _stands_alone(text: str, match: re.Match[str]) -> bool:
             return False
     grouped = not match[0].isdigit()
     return not grouped or not (
-        _GROUP_BEFORE.search(text, max(0, start - 2), start) or _GROUP_BEHIND.match(text, end)
+        _GROUP_BEFORE.search(text, max(0, start - 2), start) or _THREE_BEHIND.match(text, end)
     )
 
 

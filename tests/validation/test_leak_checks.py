@@ -16,9 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planting import plant, planted, result, validated
 
+from taaxdog_datamig.demo.sizes import rows_by_table
+from taaxdog_datamig.demo.slots import FAULTS
 from taaxdog_datamig.identifiers import prose
 from taaxdog_datamig.pg.catalog import Column
 from taaxdog_datamig.validation.checks.leaks import RULES, suspect
+from tests import sample
 
 TFN, ABN, CARD = "876543210", "51 824 753 556", "4111 1111 1111 1111"
 ACCOUNT = "BSB 062-000 account 12345678"
@@ -134,6 +137,21 @@ def test_columns_that_hold_such_numbers_by_their_meaning_are_not_searched(report
             "sessions": ("sessionToken",),
         }.items()
         for column in columns
+    }
+
+
+async def test_what_the_faulty_sample_holds_is_found_and_nothing_else(pristine):
+    rules = [rule.id for rule in RULES]
+    report = await validated(pristine, checks=rules)
+    slots = {slot.key: slot for slot in FAULTS}
+    rows = rows_by_table(sample.USERS)
+    assert {check.id: check.violations for check in report.failed} == {
+        f"tfn-in-text:{table}.{column}": slots[f"{table}.{column}_tfn"].count(rows[table])
+        for table, column in (
+            ("bank_transactions", "description"),
+            ("bank_transactions", "notes"),
+            ("tax_returns", "data"),
+        )
     }
 
 

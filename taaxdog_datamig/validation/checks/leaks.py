@@ -158,8 +158,9 @@ def _digits(*groups: int, first: str = "3_", gap: str = "2_") -> str:
 
 #: Whatever is looked for has two digits, then three, then three ...
 _EIGHT: Final = _digits(2, 3, 3, gap="%")
-#: ... eight of them in a row, or two threes joined by a space or hyphen, or a no-break space somewhere.
-_JOINED: Final = f"{_digits(8)}, {_digits(3, 3)}, '%c2a0%'"
+#: ... eight of them in a row, or two threes joined by a space or hyphen, or somewhere a no-break space, also
+#: as JSON escapes it.
+_JOINED: Final = f"{_digits(8)}, {_digits(3, 3)}, '%c2a0%', '%5c753030_130%'"
 #: Cards and ABNs in groups.
 _GROUPED: Final = f"{_digits(4, 4, 4, 4)}, {_digits(4, 6, 4)}, {_digits(2, 3, 3, 3, gap='20')}"
 #: Cards in one, by first digit and shortest length.

@@ -172,8 +172,8 @@ _SOLID: Final = ", ".join(
 def suspect(column: Column) -> str:
     """SQL, true of every row `t` in whose column `identifiers.prose` finds something."""
     # Doubled braces: the condition is bound like any other.
-    text = f"t.{column.quoted}".replace("{", "{{").replace("}", "}}")
-    text = text if column.textual else f"{text}::text"
+    value = f"t.{column.quoted}".replace("{", "{{").replace("}", "}}")
+    text = value if column.textual else f"{value}::text"
     # In collation "C" they look at bytes, and LIKE works whatever the column's own collation.
     spelled = f"encode(textsend({text}), 'hex') COLLATE \"C\""
     lower = f'lower({text} COLLATE "C")'
@@ -191,8 +191,8 @@ def suspect(column: Column) -> str:
         f"({spelled} LIKE {_digits(3, 3, gap='2d')} AND ({has('acc')} OR {has('/c')})"
         f" AND {text} ~ '[0-9]{{{{3}}}}-[0-9]{{{{3}}}}([^0-9-]|$)')"
     )
-    # jsonb has no cheap length. CASE, since AND goes on behind a NULL.
-    long_enough = f"{text} IS NOT NULL" if column.base == "jsonb" else f"octet_length({text}) >= {_SHORTEST}"
+    # Only text has a cheap length. CASE, since AND goes on behind a NULL.
+    long_enough = f"octet_length({text}) >= {_SHORTEST}" if column.textual else f"{value} IS NOT NULL"
     return (
         f"CASE WHEN {long_enough} THEN {spelled} LIKE {_EIGHT} AND ({has('bsb')} OR"
         f" ({spelled} LIKE ANY (ARRAY[{_JOINED}])"

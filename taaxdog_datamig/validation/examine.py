@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from taaxdog_datamig.errors import DatamigError
+from taaxdog_datamig.identifiers import prose
 from taaxdog_datamig.profile import column_of
 from taaxdog_datamig.validation.model import Failure, Findings
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.crypto import FieldCipher
     from taaxdog_datamig.crypto.field import Found
+    from taaxdog_datamig.identifiers.prose import Kind
     from taaxdog_datamig.validation.model import ExaminedCheck
     from taaxdog_datamig.validation.scan import Bounds, Subject
     from taaxdog_datamig.validation.scene import Scene
@@ -38,7 +40,7 @@ _HASHES: Final = 2**31
 class ExaminedRow:
     """A suspect. Its values are not shown by `repr`."""
 
-    __slots__ = ("_ciphers", "_found", "_places", "_record", "key")
+    __slots__ = ("_ciphers", "_found", "_numbers", "_places", "_record", "key")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class ExaminedRow:
         self._places = places
         self._ciphers = ciphers
         self._found: dict[str, Found] = {}
+        self._numbers: dict[str, frozenset[Kind]] = {}
 
     def __repr__(self) -> str:
         return f"ExaminedRow(key={self.key!r})"
@@ -68,6 +71,13 @@ class ExaminedRow:
         if found is None:
             found = self._found[column] = self._ciphers[column].classify(self[column], self.key)
         return found
+
+    def numbers(self, column: str) -> frozenset[Kind]:
+        """What kinds of number the free text of a column holds; it is searched once for all checks."""
+        numbers = self._numbers.get(column)
+        if numbers is None:
+            numbers = self._numbers[column] = prose.find(self[column] or "")
+        return numbers
 
 
 @attrs.frozen

@@ -141,7 +141,7 @@ class TableScan:
         self, connection: PoolConnectionProxy[Any], conditions: dict[str, str]
     ) -> dict[str, int | Failure]:
         """Rows for which each condition is true. A condition the server refuses does not spoil the others."""
-        # Several checks may ask the same, such as all that open tokens.
+        # Checks may share a condition, such as all that open tokens: it is worked out once.
         asked = list(dict.fromkeys(conditions.values()))
         terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in asked]
         query = f"SELECT count(*), {', '.join(terms)} FROM {self.subject.source} WHERE {self.subject.scope}"
@@ -150,13 +150,12 @@ class TableScan:
             self.rows, *counts = counted[0]
             answers = dict(zip(asked, counts, strict=True))
             return {name: answers[condition] for name, condition in conditions.items()}
-        if len(conditions) == 1 or counted.why == TOO_LONG:
+        if len(asked) == 1 or counted.why == TOO_LONG:
             return dict.fromkeys(conditions, counted)
-        names = list(conditions)
-        halves = (names[: len(names) // 2], names[len(names) // 2 :])
         both: dict[str, int | Failure] = {}
-        for half in halves:
-            both |= await self._count(connection, {name: conditions[name] for name in half})
+        for half in (asked[: len(asked) // 2], asked[len(asked) // 2 :]):
+            part = {name: condition for name, condition in conditions.items() if condition in half}
+            both |= await self._count(connection, part)
         return both
 
     async def _sample(

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import anyio
 import asyncpg
+import attrs
 import pytest
 from planting import result, validated
 
@@ -354,7 +355,8 @@ def test_every_rule_was_broken_and_every_check_made(report):
 
 
 def test_no_value_is_in_the_report(report):
-    shown = f"{report!r}{report}"
+    told = attrs.evolve(report, rules=())  # whose words are their own
+    shown = f"{told!r}{told}"
     values = [
         str(value)
         for (table, *_), _, cases in [*WRITTEN, *SEALED]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
@@ -117,6 +118,18 @@ def _checks(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         )
 
 
+def _folder_or_url(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, Path):
+        # A path has lost one of the slashes by now.
+        right = not re.match(r"[a-z0-9]{2,}:/", str(value))
+    else:
+        right = isinstance(value, str) and "://" in value
+    if not right:
+        raise SettingsError(
+            f"{attribute.name} is neither a path nor a URL", "Give a URL, such as s3://bucket/path, as text"
+        )
+
+
 _TEXT = _a(str, "a text")
 
 
@@ -134,7 +147,8 @@ class Settings:
     field_encryption_legacy_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: What wrapped passwords cannot be verified without, as `passwords.Pepper.parse` reads it.
     password_peppers: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
-    backup_dir: Path = attrs.field(default=Path("backups"), validator=_a(Path, "a path"))
+    #: Where backups go: a folder, or the URL of an object store (a text with ://).
+    backup_dir: Path | str = attrs.field(default=Path("backups"), validator=_folder_or_url)
     #: Where the rows that cleanups and merges delete go first.
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
     #: What archives are written as: "jsonl" (JSON Lines) or "parquet" (needs the extra of that name).
@@ -196,8 +210,9 @@ class Settings:
         values |= {name: value for name, value in arguments.items() if value is not None}
         # TOML has lists and texts where we have tuples and paths; anything else is refused as it is.
         for name in ("backup_dir", "archive_dir"):
-            if isinstance(values.get(name), str):
-                values[name] = Path(values[name])
+            given = values.get(name)
+            if isinstance(given, str) and not (name == "backup_dir" and "://" in given):
+                values[name] = Path(given)
         for name in ("migrations", "legacy_passwords", "checks"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])

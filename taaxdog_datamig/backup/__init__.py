@@ -5,7 +5,7 @@ from taaxdog_datamig.backup.cleaning import Policy, Verdict, age
 from taaxdog_datamig.backup.manager import BackupManager
 from taaxdog_datamig.backup.manifest import BackedUpTable, Manifest
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord, TableInBackup
-from taaxdog_datamig.backup.stores import DirectoryStore, Store
+from taaxdog_datamig.backup.stores import DirectoryStore, Store, store_of
 
 __all__ = [
     "BackedUpTable",
@@ -20,4 +20,5 @@ __all__ = [
     "TableInBackup",
     "Verdict",
     "age",
+    "store_of",
 ]

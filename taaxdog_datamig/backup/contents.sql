@@ -4,7 +4,7 @@
 -- Tables with rows of their own: plain ones, partitions, inheritance parents and children. What belongs to an
 -- extension is left to CREATE EXTENSION, except for the rows of its configuration tables.
 SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name,
-       pg_relation_size(c.oid) AS bytes,
+       pg_table_size(c.oid) AS bytes,
        pg_relation_size(c.oid) / current_setting('block_size')::int AS pages,
        has_table_privilege(c.oid, 'SELECT') AS may_select,
        CASE WHEN c.relispartition THEN (

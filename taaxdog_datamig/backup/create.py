@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from taaxdog_datamig.backup import manifest, tools
 from taaxdog_datamig.backup.contents import Source, moment, sequences, sources
 from taaxdog_datamig.backup.manifest import BackedUpSequence, BackedUpTable, Manifest
-from taaxdog_datamig.backup.parts import PartWriter, part_writer
+from taaxdog_datamig.backup.parts import part_writer
 from taaxdog_datamig.crypto import new_data_key
 from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.retry import server_errors
@@ -22,10 +22,12 @@ from taaxdog_datamig.pg.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from anyio.abc import ObjectReceiveStream
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.backup.parts import Part
+    from taaxdog_datamig.backup.parts import Part, PartWriter
     from taaxdog_datamig.backup.stores import Store
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.pg.database import Database
@@ -146,7 +148,7 @@ class _Writing:
     key: bytes | None = attrs.field(repr=False)
     level: int
 
-    def part(self, name: str) -> Any:
+    def part(self, name: str) -> AbstractContextManager[PartWriter]:
         suffix = "" if self.key is None else ".sealed"
         return part_writer(self.store, self.backup, name + suffix, key=self.key, level=self.level)
 
@@ -158,7 +160,7 @@ async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _
     def write() -> Part:
         with writing.part(SCHEMA_PART) as writer:
             writer.feed(dump)
-            return writer.finish()  # type: ignore[no-any-return]
+            return writer.finish()
 
     return await to_thread.run_sync(write)
 
@@ -196,7 +198,7 @@ async def _copied(
 
 async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
     name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[bytes](_WAITING)
+    send, receive = anyio.create_memory_object_stream[bytes | int](_WAITING)
     held = bytearray()
 
     async def take(data: bytes) -> None:
@@ -204,24 +206,29 @@ async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _W
         held += data
         if len(held) >= _BATCH:
             full, held = held, bytearray()
-            await send.send(bytes(full))
+            await send.send(full)
 
-    async def compress(writer: PartWriter) -> None:
-        async with receive:
-            async for batch in receive:
-                await to_thread.run_sync(writer.feed, batch)
+    async def copy() -> None:
+        # Closing it without the number of rows tells the writer that the copy failed.
+        async with send:
+            tag = await connection.copy_from_query(
+                piece.query, output=take, format="binary" if piece.source.binary else "text"
+            )
+            await send.send(held)
+            await send.send(int(tag.rpartition(" ")[2]))
 
-    # The store's file is opened and renamed on the loop's thread: short, and rare beside the rows.
+    async with anyio.create_task_group() as group:
+        group.start_soon(copy)
+        # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
+        with receive:
+            return await to_thread.run_sync(_written, writing, name, receive)
+
+
+def _written(writing: _Writing, name: str, batches: ObjectReceiveStream[bytes | int]) -> Part:
     with writing.part(name) as writer:
-        async with anyio.create_task_group() as group:
-            group.start_soon(compress, writer)
-            async with send:
-                tag = await connection.copy_from_query(
-                    piece.query, output=take, format="binary" if piece.source.binary else "text"
-                )
-                if held:
-                    await send.send(bytes(held))
-        return writer.finish(rows=int(tag.rpartition(" ")[2]))  # type: ignore[no-any-return]
+        while not isinstance(batch := from_thread.run(batches.receive), int):
+            writer.feed(batch)
+        return writer.finish(rows=batch)
 
 
 def _all(parts: dict[int, dict[int, Part]]) -> Iterator[Part]:

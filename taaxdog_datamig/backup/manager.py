@@ -15,7 +15,7 @@ from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import Wishes, create
 from taaxdog_datamig.backup.parts import read_part
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
-from taaxdog_datamig.backup.stores import DirectoryStore
+from taaxdog_datamig.backup.stores import store_of
 from taaxdog_datamig.crypto import Keyring, document
 from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, UnknownName, UsageError
 from taaxdog_datamig.ledger import Ledger, installed_version
@@ -43,7 +43,7 @@ class BackupManager:
     Args:
         db: the database; None where backups are only looked at.
         settings: resolved settings; those of `db` by default.
-        store: where backups are; the folder of the settings' `backup_dir` by default.
+        store: where backups are; the settings' `backup_dir` by default.
     """
 
     db: Database | None
@@ -57,7 +57,7 @@ class BackupManager:
 
     @store.default
     def _store(self) -> Store:
-        return DirectoryStore(self.settings.backup_dir.absolute())
+        return store_of(self.settings)
 
     async def create(
         self,
@@ -300,11 +300,14 @@ class BackupManager:
         return found, key
 
     def _read(self, name: str) -> bytes:
-        if name.endswith(manifest.NAME) and name not in self.store.sizes(name):
+        size = self.store.sizes(name).get(name)
+        if size is None and name.endswith(manifest.NAME):
             raise BackupError(
                 f"{name} is not there: the backup was never finished",
                 "Make another; `datamig backup clean` takes this one away",
             )
+        if size is not None and size > manifest.MOST:
+            raise BackupError(f"{name} has {size:,} bytes: it is damaged or was changed")
         return b"".join(self.store.read(name))
 
     def _path(self, backup: str) -> str:

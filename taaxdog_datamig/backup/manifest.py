@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,6 +23,8 @@ NAME = "manifest.json"
 SCHEMA = "datamig/backup/1"
 #: Largest manifest that is read, bytes.
 MOST = 256 << 20
+#: Names of parts. Nobody else's manifest can name what is not in its backup's folder.
+_NAME = re.compile(r"([a-z]+/)?[a-z0-9]+(\.[a-z0-9]+)*")
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +149,7 @@ def decode(data: bytes, where: str) -> Manifest:
             for part in body.pop("parts")
         ]
         key = body.pop("data_key")
-        return Manifest(
+        found = Manifest(
             **body
             | {
                 "created_at": datetime.fromisoformat(body["created_at"]),
@@ -160,8 +163,22 @@ def decode(data: bytes, where: str) -> Manifest:
                 "warnings": tuple(body["warnings"]),
             }
         )
+        _check(found)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise damaged(where) from None
+    return found
+
+
+def _check(found: Manifest) -> None:
+    """Raise a ValueError for what no manifest of ours says: without a key, anybody may have written it."""
+    for part in found.parts.values():
+        numbers = (part.size, part.plain_size, part.rows)
+        if not _NAME.fullmatch(part.name) or not all(type(n) is int and n >= 0 for n in numbers):
+            raise ValueError
+    named = [name for table in found.tables for name in table.parts]
+    named += [found.schema_part] if found.schema_part is not None else []
+    if len(set(named)) < len(named) or not found.parts.keys() >= set(named):
+        raise ValueError
 
 
 def authenticate(data: bytes, manifest: Manifest, keyring: Keyring | None, where: str) -> None:

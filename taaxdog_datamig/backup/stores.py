@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -16,7 +18,8 @@ from taaxdog_datamig.errors import BackupError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
+
+    from taaxdog_datamig.settings import Settings
 
 _UNFINISHED = ".unfinished"
 #: Bytes read at a time.
@@ -45,10 +48,32 @@ class Store(Protocol):
         """
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        """Name to bytes of the objects whose names begin so; those that were never finished, too."""
+        """Name to bytes of the objects whose names begin so; those that were never finished, too.
+
+        Raises:
+            BackupError: they cannot be listed.
+        """
 
     def delete(self, name: str) -> None:
-        """Take an object away, if it is there."""
+        """Take an object away, if it is there.
+
+        Raises:
+            BackupError: it cannot be.
+        """
+
+
+def store_of(settings: Settings) -> Store:
+    """The store that `backup_dir` names: a folder, or what is behind a URL.
+
+    Raises:
+        SettingsError: the URL is of no store, or its extra is not installed.
+    """
+    where = settings.backup_dir
+    if isinstance(where, Path):
+        return DirectoryStore(where.absolute())
+    from taaxdog_datamig.backup.objects import ObjectStore  # noqa: PLC0415  rarely needed
+
+    return ObjectStore.connect(where)
 
 
 @attrs.frozen
@@ -96,19 +121,30 @@ class DirectoryStore:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """See `Store.sizes`."""
-        found = {
-            str(path.relative_to(self.folder)): path.stat().st_size
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-        }
+        beginning = self.folder / prefix.rpartition("/")[0]
+        found = {}
+        try:
+            for path in sorted(beginning.rglob("*")):
+                # Another process may take it away, or give it its right name, meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    about = path.stat()
+                    if stat.S_ISREG(about.st_mode):
+                        found[path.relative_to(self.folder).as_posix()] = about.st_size
+        except OSError as error:
+            raise BackupError(f"cannot list {beginning}: {error.strerror}") from None
         return {name: size for name, size in found.items() if name.startswith(prefix)}
 
     def delete(self, name: str) -> None:
-        """See `Store.delete`; a folder that is empty then goes, too."""
+        """See `Store.delete`; folders that are empty then go, too."""
         path = self.folder / name
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise BackupError(f"cannot delete {path}: {error.strerror}") from None
+        for folder in path.relative_to(self.folder).parents:
+            with contextlib.suppress(OSError):
+                if folder.name:
+                    (self.folder / folder).rmdir()
 
 
 def _sync(folder: Path) -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,64 @@ from taaxdog_datamig import Database, Settings
 from taaxdog_datamig.backup import BackupManager, Manifest
 from tests import sample as sample_module
 
+#: A server that speaks S3, until its stdin is closed, as happens when the tests are killed, too.
+S3_SERVER = """
+import sys
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+server.stop()
+"""
 
-def settings_of(dsn: str, folder: Path, **more: Any) -> Settings:
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A real S3 server, its bucket `backups`, and what the environment must say to use both."""
+    command = [sys.executable, "-W", "ignore", "-c", S3_SERVER]
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+    }
+    with subprocess.Popen(command, text=True, **pipes) as server:
+        assert server.stdout is not None
+        endpoint = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        asked(f"{endpoint}/backups", "PUT")
+        yield endpoint
+        server.communicate()
+
+
+def asked(url: str, method: str = "GET", data: bytes | None = None) -> bytes:
+    """What the server answers to somebody without credentials."""
+    request = urllib.request.Request(url, data, {"Content-Type": "text/plain"}, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The endpoint, which the environment names, with credentials."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_REGION", "ap-southeast-2")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    return s3_endpoint
+
+
+#: What no message may hold.
+SECRET = "the-secret-access-key"
+
+
+def settings_of(dsn: str, folder: Path | str, **more: Any) -> Settings:
     given = {"field_encryption_key": sample_module.KEY, "backup_dir": folder} | more
     return Settings(database_url=dsn, **given)
 
 
 @contextlib.asynccontextmanager
-async def manager_of(dsn: str, folder: Path, **more: Any) -> AsyncIterator[BackupManager]:
+async def manager_of(dsn: str, folder: Path | str, **more: Any) -> AsyncIterator[BackupManager]:
     """A manager of a database's backups in that folder, under the tests' key."""
     async with Database.connect(settings=settings_of(dsn, folder, **more)) as db:
         yield BackupManager(db)

@@ -13,6 +13,7 @@ import attrs
 
 from taaxdog_datamig.errors import UnknownName
 from taaxdog_datamig.events import Checked, EventBus
+from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
@@ -35,8 +36,10 @@ from taaxdog_datamig.validation.report import (
     condemned,
     worst_first,
 )
-from taaxdog_datamig.validation.scan import Bounds, OwnStatement, Subject, TableScan
+from taaxdog_datamig.validation.scan import TableScan
 from taaxdog_datamig.validation.scene import WORDS, Scene, readable
+from taaxdog_datamig.validation.statements import OwnStatement
+from taaxdog_datamig.validation.subject import Bounds, Subject
 from taaxdog_datamig.validation.users import OneUser
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.profile import FittedTable
     from taaxdog_datamig.settings import Settings
     from taaxdog_datamig.validation.model import Check, Findings, Severity
-    from taaxdog_datamig.validation.scan import Outcome
+    from taaxdog_datamig.validation.statements import Outcome
 
 _WORK_MEM = "64MB"
 
@@ -154,7 +157,11 @@ class Validator:
         bounds = Bounds(samples=self.samples, examined=self.examined, timeout=self.timeout)
         work, results = _planned(scene, bounds, declared, user, wrong)
         outcome: Outcome = {}
-        queue = sorted(work, key=lambda unit: unit.weight, reverse=True)
+        for unit in work:
+            if isinstance(unit, TableScan) and unit.subject.table.relation.kind == "p":
+                unit.leaves = await leaves(snapshot.connection, unit.subject.table.relation.oid)
+        largest_first = sorted(work, key=lambda unit: unit.weight, reverse=True)
+        queue = [unit for unit in largest_first for _ in range(min(self.jobs, unit.shares))]
         done = itertools.count(1)
 
         async def worker() -> None:
@@ -163,7 +170,9 @@ class Validator:
                     await connection.execute(f"SET LOCAL statement_timeout = {round(self.timeout * 1000)}")
                 while queue:
                     unit = queue.pop(0)
-                    outcome.update(await unit.run(connection))
+                    if (found := await unit.run(connection)) is None:
+                        continue
+                    outcome.update(found)
                     self.events.emit(Checked(what=unit.what, done=next(done), total=len(work)))
 
         with only_error():

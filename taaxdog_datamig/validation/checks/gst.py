@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taaxdog_datamig.profile import placeholders
 from taaxdog_datamig.validation.model import Check, Findings, FunctionCheck, RowCheck, Rule
-from taaxdog_datamig.validation.scan import Subject
+from taaxdog_datamig.validation.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

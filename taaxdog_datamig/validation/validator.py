@@ -33,10 +33,12 @@ from taaxdog_datamig.validation.users import OneUser
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.profile import FittedTable
     from taaxdog_datamig.settings import Settings
+    from taaxdog_datamig.validation.extent import Extent
     from taaxdog_datamig.validation.model import Check, Findings, Severity
     from taaxdog_datamig.validation.scan import Outcome
 
@@ -77,6 +79,8 @@ class Validator:
         categories: Collection[str] = (),
         tables: Collection[str] | None = None,
         fail_on: Severity = "low",
+        extent: Extent | None = None,
+        moment: datetime | None = None,
     ) -> ValidationReport:
         """Make checks, all of them on the same snapshot.
 
@@ -85,6 +89,8 @@ class Validator:
             checks: ids of checks or rules; all by default.
             categories: of these categories only.
             tables: logical names; all by default.
+            extent: only what a migration changes.
+            moment: taken for now, in UTC; that of the snapshot by default.
             fail_on: the database is not valid when something as severe as this, or worse, is found.
 
         Raises:
@@ -95,11 +101,14 @@ class Validator:
         began = time.monotonic()
         bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
         async with Snapshot.take(self.db) as snapshot:
-            scene = await Scene.load(snapshot.connection, self.settings, snapshot.moment)
+            scene = await Scene.load(snapshot.connection, self.settings, moment or snapshot.moment)
             builtin = builtin_checks(scene)
             custom = custom_checks(scene, builtin)
             scene = await scene.including(snapshot.connection, {check.table for check in custom})
             declared = selected([*builtin, *custom], checks, categories, tables)
+            if extent is not None:
+                reach = extent.reaching(scene.references)
+                declared = [check for check in declared if reach.concerns(scene, check, _needed(check))]
             user = None if user_id is None else await OneUser.find(snapshot.connection, scene, user_id)
             said = {check.id: misnamed(scene, check, _needed(check)) for check in custom}
             wrong = {name: reason for name, reason in said.items() if reason is not None}

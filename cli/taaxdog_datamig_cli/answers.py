@@ -12,6 +12,7 @@ import attrs
 
 from taaxdog_datamig.engine.archive_reports import ArchiveRecord
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
+from taaxdog_datamig.validation import ValidationReport
 
 
 @attrs.frozen
@@ -119,6 +120,8 @@ class Demo:
     """`demo`: what each step said."""
 
     users: int
+    #: What was wrong at first, and at the end.
+    validation: tuple[ValidationReport, ValidationReport]
     plan: Plan
     dry_run: RunReport
     run: RunReport

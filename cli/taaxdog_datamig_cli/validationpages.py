@@ -36,6 +36,14 @@ def validation_page(report: ValidationReport) -> Page:
     return [*blocks, _verdict(report)]
 
 
+def in_short(report: ValidationReport, *, fixed_by: str) -> Page:
+    """The verdict, and what of it one migration mends."""
+    mended = [check for check in report.failed if check.fix == fixed_by]
+    rows = sum(check.violations for check in mended)
+    share = f"{fixed_by} mends {count(rows)} rows found by {len(mended)} of these checks."
+    return [_verdict(report), Line(share if mended else f"Nothing is left that {fixed_by} would mend.")]
+
+
 def _findings(findings: list[CheckResult]) -> Table:
     return Table(
         ("check", "table", "rows", "what", "such as", "mended by"),

@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taaxdog_datamig import passwords
+    from taaxdog_datamig.checksum.reports import (
+        ChecksumReport,
+        DiffReport,
+        RowDifference,
+        TableChecksum,
+        TableDiff,
+    )
+    from taaxdog_datamig.checksum.sums import Checksums
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRecord, ArchiveRestore
     from taaxdog_datamig.engine.reports import (
@@ -73,11 +81,14 @@ _HOMES = {
     "Changes": "migration",
     "Check": "validation",
     "CheckResult": "validation",
+    "ChecksumReport": "checksum.reports",
+    "Checksums": "checksum.sums",
     "ColumnMigration": "migration",
     "Connection": "migration",
     "Database": "pg.database",
     "DatamigError": "errors",
     "DeclaredMigration": "migration",
+    "DiffReport": "checksum.reports",
     "EventBus": "events",
     "Findings": "validation",
     "FunctionCheck": "validation",
@@ -99,12 +110,15 @@ _HOMES = {
     "Row": "migration",
     "RowCheck": "validation",
     "Rule": "validation",
+    "RowDifference": "checksum.reports",
     "RunOptions": "engine.reports",
     "RunRecord": "engine.reports",
     "RunReport": "engine.reports",
     "Runner": "engine.runner",
     "Settings": "settings",
     "Skip": "migration",
+    "TableChecksum": "checksum.reports",
+    "TableDiff": "checksum.reports",
     "TablePlan": "engine.reports",
     "TableReport": "engine.reports",
     "Target": "migration",
@@ -122,11 +136,14 @@ __all__ = [
     "Changes",
     "Check",
     "CheckResult",
+    "ChecksumReport",
+    "Checksums",
     "ColumnMigration",
     "Connection",
     "Database",
     "DatamigError",
     "DeclaredMigration",
+    "DiffReport",
     "EventBus",
     "Findings",
     "FunctionCheck",
@@ -147,6 +164,7 @@ __all__ = [
     "RollbackReport",
     "Row",
     "RowCheck",
+    "RowDifference",
     "Rule",
     "RunOptions",
     "RunRecord",
@@ -154,6 +172,8 @@ __all__ = [
     "Runner",
     "Settings",
     "Skip",
+    "TableChecksum",
+    "TableDiff",
     "TablePlan",
     "TableReport",
     "Target",

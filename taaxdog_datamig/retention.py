@@ -68,6 +68,15 @@ def retention(given: Mapping[str, Any]) -> Mapping[str, str]:
     return {name: period(given.get(name, value), f"retention.{name}") for name, value in RETENTION.items()}
 
 
+def intervals(given: Mapping[str, Any]) -> Mapping[str, str]:
+    """The same periods as SQL.
+
+    Raises:
+        SettingsError: see `retention`.
+    """
+    return {name: f"interval '{period}'" for name, period in retention(given).items()}
+
+
 def holds(given: Mapping[str, Any]) -> tuple[Hold, ...]:
     """What is on hold, with the tables of `[holds]` over the defaults; `false` lifts a hold.
 

@@ -9,7 +9,7 @@ from taaxdog_datamig.errors import DatamigError, RefusedError, UsageError
 DONE = 0
 FAILED = 1
 USAGE = 2
-INVALID = 3
+FOUND = 3
 REFUSED = 4
 LEFTOVERS = 5
 INTERRUPTED = 130
@@ -19,7 +19,7 @@ MEANINGS = {
     DONE: "done, or nothing to do",
     FAILED: "failed, rolled back or paused; the message says which",
     USAGE: "wrong usage or settings; nothing was tried",
-    INVALID: "validation found what `--fail-on` names",
+    FOUND: "validation found what `--fail-on` names, or `checksum --diff` a difference",
     REFUSED: "refused for safety: drift, missing key, lease held",
     LEFTOVERS: "finished, but with quarantined rows or conflicts",
     INTERRUPTED: "interrupted; the run is paused cleanly and can be resumed",
@@ -53,6 +53,7 @@ def of_error(error: BaseException) -> int:
 def of_answer(answer: Any) -> int:
     """The exit code for a command that returned `answer`."""
     # Here, because `--help` needs neither.
+    from taaxdog_datamig.checksum.reports import DiffReport
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
     from taaxdog_datamig.engine.reports import RollbackReport, RunReport
     from taaxdog_datamig.validation import ValidationReport
@@ -62,7 +63,7 @@ def of_answer(answer: Any) -> int:
         case RunReports(reports=reports):
             return max((of_answer(report) for report in reports), default=DONE)
         case ValidationReport(valid=False):
-            return INVALID
+            return FOUND
         case RunReport(status=status) if status not in _FINISHED:
             return FAILED
         case RunReport(quarantined_rows=rows) if rows:
@@ -71,6 +72,8 @@ def of_answer(answer: Any) -> int:
             return LEFTOVERS
         case ArchiveRestore(refused_rows=rows) if rows:
             return LEFTOVERS
+        case DiffReport(equal=False):
+            return FOUND
         case ArchiveDetails(state="damaged") | Diagnosis(healthy=False):
             return FAILED
     return DONE

@@ -42,6 +42,19 @@ def required(settings: Settings) -> str:
     return settings.database_url
 
 
+@asynccontextmanager
+async def _served(settings: Settings) -> AsyncIterator[Settings]:
+    """Settings whose `database_url`, if any, is a server's: an embedded one runs inside."""
+    kind, _, path = (settings.database_url or "").partition(":")
+    if kind != EMBEDDED:
+        yield settings
+        return
+    from taaxdog_datamig.embedded import EmbeddedServer
+
+    async with EmbeddedServer(Path(path) if path else None, durable=bool(path)) as server:
+        yield attrs.evolve(settings, database_url=server.dsn)
+
+
 class _CurrentStderr:
     """Writes to whatever `sys.stderr` is at the moment, so that log lines keep clear of a live display."""
 
@@ -94,15 +107,8 @@ class Session:
     @asynccontextmanager
     async def served(self) -> AsyncIterator[Settings]:
         """Settings whose `database_url`, if any, is a server's: an embedded one runs inside."""
-        settings = self.settings()
-        kind, _, path = (settings.database_url or "").partition(":")
-        if kind != EMBEDDED:
+        async with _served(self.settings()) as settings:
             yield settings
-            return
-        from taaxdog_datamig.embedded import EmbeddedServer
-
-        async with EmbeddedServer(Path(path) if path else None, durable=bool(path)) as server:
-            yield attrs.evolve(settings, database_url=server.dsn)
 
     async def load_sample(
         self, dsn: str, *, users: int, faults: bool, seed: int, legacy_key: bytes | None
@@ -147,6 +153,21 @@ class Session:
             Database.connect(required(settings), settings=settings) as database,
         ):
             yield database, settings
+
+    @asynccontextmanager
+    async def other_database(self, url: str, settings: Settings) -> AsyncIterator[Database]:
+        """Another connected database than the command's own, named as `--database` names one.
+
+        Raises:
+            DatabaseUnavailable: it does not answer.
+        """
+        from taaxdog_datamig import Database
+
+        async with (
+            _served(attrs.evolve(settings, database_url=url)) as elsewhere,
+            Database.connect(settings=elsewhere) as database,
+        ):
+            yield database
 
     @asynccontextmanager
     async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig.errors import DatamigError
@@ -34,6 +35,8 @@ SCHEMAS: dict[type, str] = {
     ArchiveDetails: "datamig/archive-details/1",
     ArchiveRestore: "datamig/archive-restore/1",
     ValidationReport: "datamig/validation/1",
+    ChecksumReport: "datamig/checksum/1",
+    DiffReport: "datamig/checksum-diff/1",
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",

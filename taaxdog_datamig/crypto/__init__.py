@@ -1,5 +1,6 @@
 """Keys, field tokens and sealed blobs. Pure: no database, no files, no environment."""
 
+from taaxdog_datamig.crypto import predicates
 from taaxdog_datamig.crypto.field import FieldCipher, Found, FoundKind, PrimaryKey
 from taaxdog_datamig.crypto.keyring import Keyring, MasterKey, derive_kid
 from taaxdog_datamig.crypto.keytext import generate_key
@@ -17,4 +18,5 @@ __all__ = [
     "digest",
     "generate_key",
     "new_data_key",
+    "predicates",
 ]

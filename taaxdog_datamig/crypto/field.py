@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.crypto.legacy import LegacyOpener
 
 PREFIX: Final = "encrypted:"
-_V1: Final = "encrypted:v1:"
+V1: Final = "encrypted:v1:"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 
@@ -89,11 +89,11 @@ class FieldCipher:
         primary = next(iter(ciphers))
         self._encrypt = ciphers[primary].encrypt
         self._primary_aad = self._aads[primary]
-        self._head = f"{_V1}{primary}:"
+        self._head = f"{V1}{primary}:"
         self._legacy = legacy
         #: Regular expression, for Python's `re` and PostgreSQL's `~` alike, of the well-formed tokens of
         #: the known keys. Anchored at both ends.
-        self.kid_pattern = rf"\A{_V1}({'|'.join(ciphers)}):{_BODY}\Z"
+        self.kid_pattern = rf"\A{V1}({'|'.join(ciphers)}):{_BODY}\Z"
 
     def __repr__(self) -> str:
         return f"FieldCipher({self._name!r}, keys={list(self._aads)!r})"
@@ -159,9 +159,9 @@ class FieldCipher:
 
     def _parse(self, token: str) -> tuple[str, bytes] | None:
         """Split a well-formed token into key id and body; None for anything else."""
-        if not token.startswith(_V1):
+        if not token.startswith(V1):
             return None
-        kid, _, text = token[len(_V1) :].partition(":")
+        kid, _, text = token[len(V1) :].partition(":")
         if kid not in self._opens and KID.fullmatch(kid) is None:
             return None
         body = base64url.decode(text)

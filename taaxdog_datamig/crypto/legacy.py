@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _IV_BYTES = 16
 _TAG_BYTES = 16
 #: Characters of the shortest value, unpadded: 32 bytes.
-_SHORTEST = 43
+SHORTEST = 43
 
 
 class LegacyOpener:
@@ -50,7 +50,7 @@ class LegacyOpener:
 
     def open(self, text: str) -> str | None:
         """Return the plaintext, or None when the text is not a value the application sealed."""
-        if len(text) < _SHORTEST:
+        if len(text) < SHORTEST:
             return None
         # Strict, so that nothing trailing a value is silently dropped when it is sealed anew.
         try:

@@ -188,10 +188,5 @@ def named(shape: Shape, columns: Sequence[str]) -> str:
 
 def _held_sql(shape: Shape, way: HeldBy) -> str:
     """SQL: the positions of the rows that records at the end of the way refer to."""
-    joins, parent = [], "p"
-    for i, key in enumerate(way.path):
-        alias = "h" if i == len(way.path) - 1 else f"c{i}"
-        joins.append(f" JOIN {key.child_name} AS {alias} ON {key.child_is(alias, parent)}")
-        parent = alias
     source = named(shape, way.path[0].parent_columns)
-    return f"SELECT DISTINCT p.ord FROM {source}{''.join(joins)} WHERE {way.condition}"
+    return f"SELECT DISTINCT p.ord FROM {source}{way.joins('p')} WHERE {way.condition}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from phonenumbers import PhoneNumber, PhoneNumberDesc
 
-__all__ = ["COUNTRY_CODE", "REGION", "national_significant_number", "read", "spelling"]
+__all__ = ["COUNTRY_CODE", "REGION", "e164", "national_significant_number", "read", "spelling"]
 
 REGION: Final = "AU"
 #: Christmas Island and the Cocos Islands share it.
@@ -40,6 +40,24 @@ def read(text: str) -> PhoneNumber | None:
     return number if is_valid_number(number) else None
 
 
+def e164(text: str) -> str:
+    """SQL, true of Australian mobile and fixed-line numbers in E.164, and of nothing else.
+
+    PostgreSQL reads the plan's patterns as Python does.
+
+    Args:
+        text: SQL of the value, of type text.
+
+    Raises:
+        LookupError: `phonenumbers` has no Australian metadata.
+    """
+    plan = _plan()
+    kinds = [kind.national_number_pattern for kind in (plan.mobile, plan.fixed_line) if kind]
+    # Mobile numbers first, by far the most: their pattern is the shorter one.
+    matches = (f"{text} ~ '^\\+{COUNTRY_CODE}(?:{pattern})$'" for pattern in kinds if pattern)
+    return f"(starts_with({text}, '+{COUNTRY_CODE}') AND ({' OR '.join(matches)}))"
+
+
 def spelling() -> re.Pattern[str]:
     """Build the pattern of the common spellings of a number, separators taken out.
 
@@ -49,9 +67,7 @@ def spelling() -> re.Pattern[str]:
     Raises:
         LookupError: `phonenumbers` has no Australian metadata.
     """
-    plan = PhoneMetadata.metadata_for_region(REGION, None)
-    if plan is None or COUNTRY_CODE not in COUNTRY_CODE_TO_REGION_CODE:
-        raise LookupError(f"phonenumbers has no metadata for {REGION}")
+    plan = _plan()
     kinds = [kind for kind in (plan.mobile, plan.fixed_line, plan.toll_free, plan.shared_cost) if kind]
     examples = [kind.example_number for kind in kinds if kind.example_number]
     trunks = ("", plan.national_prefix or "")
@@ -66,6 +82,13 @@ def spelling() -> re.Pattern[str]:
     general = rf"(?={_exactly(plan.general_desc)})"
     nsn = rf"{undialled}{general}{_any(*map(_exactly, kinds))}"
     return re.compile(rf"{_any(home, *from_abroad)}(?P<nsn>{nsn})", re.ASCII)
+
+
+def _plan() -> PhoneMetadata:
+    plan = PhoneMetadata.metadata_for_region(REGION, None)
+    if plan is None or COUNTRY_CODE not in COUNTRY_CODE_TO_REGION_CODE:
+        raise LookupError(f"phonenumbers has no metadata for {REGION}")
+    return plan
 
 
 def _ways(codes: Iterable[str], trunks: Iterable[str], examples: Sequence[str]) -> list[str]:

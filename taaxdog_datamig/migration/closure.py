@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.migration.target import shape_of
 from taaxdog_datamig.pg.quoting import ident, literal
-from taaxdog_datamig.profile import column_of, references_to
+from taaxdog_datamig.profile import all_references, column_of
 from taaxdog_datamig.retention import holds
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.migration.base import MigrationContext
     from taaxdog_datamig.pg.keys import ForeignKey
     from taaxdog_datamig.pg.rows import Shape
-    from taaxdog_datamig.profile import FittedTable
+    from taaxdog_datamig.profile import FittedProfile, FittedTable
     from taaxdog_datamig.retention import Hold
+    from taaxdog_datamig.settings import Settings
 
 #: The moment, as the application stores moments: UTC without a time zone.
 NOW = "(now() AT TIME ZONE 'UTC')"
+
+
+class Installation(Protocol):
+    """What must be known of a database to tell what deletions reach in it."""
+
+    @property
+    def settings(self) -> Settings:
+        """What is on hold."""
+
+    @property
+    def profile(self) -> FittedProfile:
+        """What refers to what."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +47,19 @@ class HeldBy:
     path: tuple[ForeignKey, ...]
     #: SQL over the record as `h`: it is on hold.
     condition: str
+
+    def joins(self, row: str) -> str:
+        """SQL: joins that lead from `row` to the records."""
+        joins, parent = [], row
+        for i, key in enumerate(self.path):
+            alias = "h" if i == len(self.path) - 1 else f"c{i}"
+            joins.append(f" JOIN {key.child_name} AS {alias} ON {key.child_is(alias, parent)}")
+            parent = alias
+        return "".join(joins)
+
+    def holds(self, row: str) -> str:
+        """SQL: a record on hold refers to `row`."""
+        return f"EXISTS (SELECT FROM (SELECT) AS one{self.joins(row)} WHERE {self.condition})"
 
 
 @attrs.frozen(kw_only=True)
@@ -102,25 +127,26 @@ def _cut(key: ForeignKey) -> bool:
 
 
 async def closure_of(
-    connection: PoolConnectionProxy[Any], context: MigrationContext, table: FittedTable
+    connection: PoolConnectionProxy[Any], context: Installation, table: FittedTable
 ) -> Closure:
     """Look up what refers to a table, as far as deletions reach.
 
     Raises:
         PreflightFailed: a table on the way has no key, or a foreign key sets defaults.
     """
-    on_hold = await _on_hold(connection, context)
+    holding = await on_hold(connection, context)
+    everything = await all_references(connection, context.profile)
     nodes: dict[int, Node] = {}
     cut: dict[int, FittedTable] = {}
     ways: list[HeldBy] = []
 
     async def visit(found: FittedTable, path: tuple[ForeignKey, ...]) -> None:
         oid = found.relation.oid
-        references = await references_to(connection, context.profile, found.relation)
+        references = [key for key in everything if key.parent == oid]
         for key in references:
-            if key.child in on_hold:
-                ways.extend(_way(key, path, hold, child) for hold, child in on_hold[key.child])
-        followed = tuple(key for key in references if not _kept(key, on_hold))
+            if key.child in holding:
+                ways.extend(_way(key, path, hold, child) for hold, child in holding[key.child])
+        followed = tuple(key for key in references if not _kept(key, holding))
         for key in followed:
             if key.on_delete == "default":
                 raise PreflightFailed(
@@ -139,9 +165,9 @@ async def closure_of(
     return Closure(root=table.relation.oid, nodes=nodes, cut=cut, held=tuple(ways))
 
 
-def _kept(key: ForeignKey, on_hold: dict[int, list[tuple[Hold, FittedTable]]]) -> bool:
+def _kept(key: ForeignKey, holding: dict[int, list[tuple[Hold, FittedTable]]]) -> bool:
     """Whether deletions do not reach over this reference."""
-    always = any(hold.column is None for hold, _ in on_hold.get(key.child, ()))
+    always = any(hold.column is None for hold, _ in holding.get(key.child, ()))
     return always or key.on_delete == "keep"
 
 
@@ -159,9 +185,10 @@ def hold_condition(hold: Hold, table: FittedTable, alias: str) -> str:
     return f"{alias}.{ident(column.name)} > {NOW} - interval {literal(hold.period or '')}"
 
 
-async def _on_hold(
-    connection: PoolConnectionProxy[Any], context: MigrationContext
+async def on_hold(
+    connection: PoolConnectionProxy[Any], context: Installation
 ) -> dict[int, list[tuple[Hold, FittedTable]]]:
+    """What is on hold here, by the table's oid."""
     found: dict[int, list[tuple[Hold, FittedTable]]] = {}
     for hold in holds(context.settings.holds):
         table = await context.profile.table(connection, hold.table)
@@ -171,16 +198,14 @@ async def _on_hold(
 
 
 async def holds_on(
-    connection: PoolConnectionProxy[Any], context: MigrationContext, table: FittedTable
+    connection: PoolConnectionProxy[Any], context: Installation, table: FittedTable
 ) -> list[str]:
     """SQL conditions over the row `t`: it is on hold itself."""
-    mine = (await _on_hold(connection, context)).get(table.relation.oid, [])
+    mine = (await on_hold(connection, context)).get(table.relation.oid, [])
     return [hold_condition(hold, found, "t") for hold, found in mine]
 
 
-async def fitted(
-    connection: PoolConnectionProxy[Any], context: MigrationContext, key: ForeignKey
-) -> FittedTable:
+async def fitted(connection: PoolConnectionProxy[Any], context: Installation, key: ForeignKey) -> FittedTable:
     """The table that a reference belongs to, also where the profile does not know it."""
     return await context.profile.behind(connection, key.child, key.child_name)
 

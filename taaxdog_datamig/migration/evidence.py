@@ -10,7 +10,7 @@ from taaxdog_datamig.migration.closure import NOW
 from taaxdog_datamig.profile import column_of, references_of, references_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOMENTS = frozenset({"timestamp", "timestamptz"})
 #: Logical name of the column that says when a record was created.
 CREATED = "createdAt"
+#: ... and when it was last changed.
+UPDATED = "updatedAt"
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +38,27 @@ class Surroundings:
     referred: Mapping[str, str]
     #: Tables that refer to it without an index: each look would read them whole, so they are not asked.
     unindexed: tuple[str, ...]
+
+
+def fillable(table: FittedTable) -> tuple[dict[str, Column], dict[str, Column]]:
+    """What populate-metadata fills where it is NULL, by logical name.
+
+    Returns:
+        Moments, and columns with a default in the profile; of both those that can be NULL.
+    """
+    moments = {name: column_of(table, name) for name in (CREATED, UPDATED)}
+    specs = [spec for spec in table.spec.columns.values() if spec.default is not None]
+    defaults = {spec.name: table.column(spec.name) for spec in specs}
+    return (
+        {name: column for name, column in _nullable(moments) if column.base in MOMENTS},
+        dict(_nullable(defaults)),
+    )
+
+
+def _nullable(columns: Mapping[str, Column | None]) -> Iterator[tuple[str, Column]]:
+    for name, column in columns.items():
+        if column is not None and not (column.not_null or column.generated):
+            yield name, column
 
 
 async def surroundings(

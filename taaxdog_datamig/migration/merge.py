@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from taaxdog_datamig.errors import PreflightFailed, UsageError
 from taaxdog_datamig.migration.base import Argument, DeclaredMigration, NotApplicable
 from taaxdog_datamig.migration.family import Merge, Sealing, bound, closures, kinship
+from taaxdog_datamig.migration.pending import DELETED
 from taaxdog_datamig.migration.target import Target, shape_of
 from taaxdog_datamig.pg.keys import known_to
 from taaxdog_datamig.profile import column_of
@@ -38,7 +39,7 @@ class MergeMigration(DeclaredMigration):
     #: SQL, text: rows for which it is equal are duplicates; NULL and '' never are.
     same: ClassVar[str]
     #: SQL; rows for which it is not true take no part.
-    live: ClassVar[str] = "{deletedAt} IS NULL"
+    live: ClassVar[str] = f"{{{DELETED}}} IS NULL"
     #: Terms of ORDER BY: the first row is the primary, which the others are merged into. Ties go by key.
     preference: ClassVar[tuple[str, ...]] = ()
     #: Of rows that cannot both refer to the primary, which one stays: by logical table, terms of ORDER BY.
@@ -53,7 +54,7 @@ class MergeMigration(DeclaredMigration):
     #: Rows that are deleted with a duplicate instead of re-pointed: by logical table, SQL over the duplicate.
     dropped: ClassVar[Mapping[str, str]] = {}
     #: The column that says when a row was deleted.
-    deleted: ClassVar[str] = "deletedAt"
+    deleted: ClassVar[str] = DELETED
 
     arguments: ClassVar[Mapping[str, Argument]] = {
         "duplicates": Argument(

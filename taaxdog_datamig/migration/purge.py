@@ -12,7 +12,7 @@ from taaxdog_datamig.migration.base import DeclaredMigration, NotApplicable
 from taaxdog_datamig.migration.closure import NOW, closure_of, holds_on, whole
 from taaxdog_datamig.migration.target import Target
 from taaxdog_datamig.profile import bind, placeholders
-from taaxdog_datamig.retention import RETENTION, retention
+from taaxdog_datamig.retention import RETENTION, intervals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +87,7 @@ def _columns(purge: Purge) -> str:
 
 def condition(context: MigrationContext, table: FittedTable, where: str) -> str | None:
     """The SQL of a `Purge.where`; None where the table lacks one of its columns."""
-    values = {name: f"interval '{period}'" for name, period in retention(context.settings.retention).items()}
-    return bind(where, table, values | {"now": NOW})
+    return bind(where, table, {**intervals(context.settings.retention), "now": NOW})
 
 
 async def purge_target(

@@ -8,14 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from taaxdog_datamig.migration import Purge, PurgeMigration
+from taaxdog_datamig.migration.pending import OLD_AUDIT_LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncpg.pool import PoolConnectionProxy
-
-#: Shared with cleanup-orphaned, which the guide has take them, too.
-OLD_AUDIT_LOGS = Purge("audit_logs", "{createdAt} < {now} - {audit_logs}")
 
 
 class CleanupAuditLogs(PurgeMigration):
@@ -28,4 +26,4 @@ class CleanupAuditLogs(PurgeMigration):
 
     async def purges(self, _: PoolConnectionProxy[Any]) -> Sequence[Purge]:
         """Audit logs past their retention."""
-        return [OLD_AUDIT_LOGS]
+        return [Purge("audit_logs", OLD_AUDIT_LOGS)]

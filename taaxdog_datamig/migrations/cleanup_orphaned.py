@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from taaxdog_datamig.migration import DeclaredMigration, NotApplicable, purge_where
+from taaxdog_datamig.migration import DeclaredMigration, NotApplicable, Purge, purge_where
 from taaxdog_datamig.migration.orphans import orphan_targets
-from taaxdog_datamig.migrations.cleanup_audit_logs import OLD_AUDIT_LOGS
+from taaxdog_datamig.migration.pending import OLD_AUDIT_LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,8 @@ class CleanupOrphaned(DeclaredMigration):
                 if child in tables and parent in tables:
                     oids = {tables[parent].relation.oid}
                     targets += await orphan_targets(connection, self.context, [tables[child]], oids)
-            targets += await purge_where(connection, self.context, [OLD_AUDIT_LOGS])
+            logs = Purge("audit_logs", OLD_AUDIT_LOGS)
+            targets += await purge_where(connection, self.context, [logs])
         if not targets:
             raise NotApplicable("there are no transactions with accounts, goals with users or audit logs")
         return targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from taaxdog_datamig.migration import Purge, PurgeMigration
+from taaxdog_datamig.migration.pending import OLD_FAILED_PAYMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,4 +23,4 @@ class CleanupPayments(PurgeMigration):
 
     async def purges(self, _: PoolConnectionProxy[Any]) -> Sequence[Purge]:
         """Payments that failed, past their retention."""
-        return [Purge("payments", "{status}::text = 'failed' AND {createdAt} < {now} - {payments}")]
+        return [Purge("payments", OLD_FAILED_PAYMENTS)]

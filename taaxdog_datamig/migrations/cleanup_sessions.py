@@ -19,6 +19,7 @@ from taaxdog_datamig.migration import (
     condition,
     shape_of,
 )
+from taaxdog_datamig.migration.expiry import EXPIRING_TABLES, USER_TOKENS, expired
 from taaxdog_datamig.profile import column_of
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.migration import Outcome, Row
-
-#: Token and its expiry on `users`.
-TOKENS = (
-    ("passwordResetToken", "passwordResetExpires"),
-    ("emailVerificationToken", "emailVerificationExpires"),
-)
 
 
 class CleanupSessions(PurgeMigration):
@@ -45,24 +40,23 @@ class CleanupSessions(PurgeMigration):
 
     async def purges(self, _: PoolConnectionProxy[Any]) -> Sequence[Purge]:
         """The three tables of what expires."""
-        tables = ("sessions", "verification_tokens", "password_reset_tokens")
-        return [Purge(table, "{expires} < {now}") for table in tables]
+        return [Purge(table, expired(column)) for table, column in EXPIRING_TABLES.items()]
 
     async def more_targets(self, connection: PoolConnectionProxy[Any]) -> Sequence[Target]:
         """The tokens that users carry themselves."""
         users = await self.context.profile.table(connection, "users")
         if users is None:
             return []
-        pairs = [pair for pair in TOKENS if all(column_of(users, name) is not None for name in pair)]
+        pairs = [pair for pair in USER_TOKENS if all(column_of(users, name) is not None for name in pair)]
         columns = {name: column for pair in pairs for name in pair if (column := column_of(users, name))}
-        expired = [condition(self.context, users, f"{{{expires}}} < {{now}}") for _, expires in pairs]
+        past = [condition(self.context, users, expired(expires)) for _, expires in pairs]
         if not pairs:
             return []
         return [
             Target(
                 table=users,
                 shape=shape_of(users, columns),
-                pending=" OR ".join(f"({sql})" for sql in expired),
+                pending=" OR ".join(f"({sql})" for sql in past),
                 transform=partial(_forget, tuple(pairs)),
                 sensitive=any(column in users.sensitive.values() for column in columns.values()),
             )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from taaxdog_datamig.migration import Purge, PurgeMigration
 from taaxdog_datamig.migration.orphans import child_first
+from taaxdog_datamig.migration.pending import DELETED, LONG_DELETED
 from taaxdog_datamig.profile import column_of
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ class CleanupSoftDeleted(PurgeMigration):
         marked = [
             table
             for table in self.context.profile.tables.values()
-            if table.relation.kind in {"r", "p"} and column_of(table, "deletedAt") is not None
+            if table.relation.kind in {"r", "p"} and column_of(table, DELETED) is not None
         ]
         return [
-            Purge(table.spec.name, "{deletedAt} < {now} - {soft_deleted}")
+            Purge(table.spec.name, LONG_DELETED)
             for table in await child_first(connection, self.context, marked)
         ]
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from taaxdog_datamig.migration import MergeMigration
+from taaxdog_datamig.migration.pending import SAME_EMAIL
 
 
 class MergeDuplicates(MergeMigration):
@@ -27,7 +28,7 @@ class MergeDuplicates(MergeMigration):
     after: ClassVar[tuple[str, ...]] = ("normalize-phones", "populate-metadata")
 
     table = "users"
-    same = "lower({email})"
+    same = SAME_EMAIL
     preference = (
         "({emailVerified} IS NULL)",
         "{lastLoginAt} DESC NULLS LAST",

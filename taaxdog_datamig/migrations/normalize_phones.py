@@ -25,6 +25,7 @@ from taaxdog_datamig.migration import (
     shape_of,
     widening,
 )
+from taaxdog_datamig.migration.phones import fits, phones, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.catalog import Column
     from taaxdog_datamig.profile import FittedTable
 
-#: Logical names of the columns that hold phone numbers, in whichever table of the profile.
-_PHONES = ("phone", "mobile")
-#: Types that can hold `+` and fifteen digits.
-_STRINGS = {"text", "varchar", "bpchar", "citext"}
 #: What looks done: +61 with an area code and eight digits, or another + and what ITU-T E.164 allows. It is
 #: inspected all the same, for some of it is no number, or has a 0 too many (`+640211234567`).
 _E164 = r"'^\+(61[23478][0-9]{8}|(?!61)[1-9][0-9]{6,14})$'"
@@ -61,31 +58,22 @@ class NormalizePhones(DeclaredMigration):
     async def targets(self) -> Sequence[Target]:
         """One target for each table with a column `phone` or `mobile` in the profile."""
         found = [
-            (table, columns) for table in self.context.profile.tables.values() if (columns := _phones(table))
+            (table, columns) for table in self.context.profile.tables.values() if (columns := phones(table))
         ]
         said = tuple(
             f"{table.relation.label}: {column.name} is {column.type} and holds no E.164: left out"
             for table, columns in found
             for column in columns.values()
-            if not _fits(column)
+            if not fits(column)
         )
         targets = [
             _target(self.context.keyring, table, usable)
             for table, columns in found
-            if (usable := {name: column for name, column in columns.items() if _fits(column)})
+            if (usable := {name: column for name, column in columns.items() if fits(column)})
         ]
         if not targets:
             raise NotApplicable("; ".join(said) or "no table of the profile has a column phone or mobile")
         return [attrs.evolve(targets[0], warnings=(*said, *targets[0].warnings)), *targets[1:]]
-
-
-def _phones(table: FittedTable) -> dict[str, Column]:
-    found = {name: table.column(name) for name in _PHONES if name in table.spec.columns}
-    return {name: column for name, column in found.items() if column is not None}
-
-
-def _fits(column: Column) -> bool:
-    return column.base in _STRINGS and not column.generated
 
 
 def _target(keyring: Keyring | None, table: FittedTable, columns: Mapping[str, Column]) -> Target:
@@ -132,8 +120,8 @@ def _normalise(ciphers: Ciphers, row: Row) -> Outcome:
             left.setdefault("invalid-phone", []).append(f"{name}: {found.reason}")
         elif found.kind == "national":
             left.setdefault("national-only", []).append(f"{name} cannot be dialled from abroad")
-        elif found.value is not None and found.value != text:
-            changes[name] = cipher.seal(found.value, row.key) if cipher and sealed else found.value
+        elif (value := rewritten(found, text)) is not None:
+            changes[name] = cipher.seal(value, row.key) if cipher and sealed else value
             kinds.append(f"{name} {found.kind}")
     leave = _leave(left)
     if changes:

@@ -24,7 +24,7 @@ from taaxdog_datamig.migration import (
     shape_of,
 )
 from taaxdog_datamig.migration.closure import NOW, holds_on
-from taaxdog_datamig.migration.evidence import CREATED, MOMENTS, surroundings
+from taaxdog_datamig.migration.evidence import CREATED, MOMENTS, UPDATED, fillable, surroundings
 from taaxdog_datamig.profile import column_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.catalog import Column
     from taaxdog_datamig.profile import FittedTable
 
-_UPDATED = "updatedAt"
 #: Columns that say when something happened to a row, in whichever table and spelling. None that says when
 #: something is due, expires or is planned.
 _HAPPENED = (
@@ -99,24 +98,17 @@ class PopulateMetadata(DeclaredMigration):
 def _fillable(table: FittedTable) -> _Fill:
     known = {
         name: column
-        for name in (CREATED, _UPDATED, *_HAPPENED)
+        for name in (CREATED, UPDATED, *_HAPPENED)
         if (column := column_of(table, name)) is not None and column.base in MOMENTS
     }
-    moments = {
-        name: column.base == "timestamptz"
-        for name, column in known.items()
-        if name in {CREATED, _UPDATED} and _nullable(column)
-    }
-    defaults = {
-        spec.name: spec.default
-        for spec in table.spec.columns.values()
-        if spec.default is not None and (column := table.column(spec.name)) is not None and _nullable(column)
-    }
-    return _Fill(moments=moments, known=known if moments else {}, defaults=defaults)
-
-
-def _nullable(column: Column) -> bool:
-    return not (column.not_null or column.generated)
+    moments, lacking = fillable(table)
+    return _Fill(
+        moments={name: column.base == "timestamptz" for name, column in moments.items()},
+        known=known if moments else {},
+        defaults={
+            name: default for name in lacking if (default := table.spec.columns[name].default) is not None
+        },
+    )
 
 
 async def _target(
@@ -168,11 +160,11 @@ def _populate(fill: _Fill, row: Row) -> Outcome:
         created, source = _created(fill, row, known, now)
         changes[CREATED] = _stored(created, zoned=fill.moments[CREATED])
         reasons.append(f"{CREATED} by {source}")
-    if _UPDATED in fill.moments and row[_UPDATED] is None:
+    if UPDATED in fill.moments and row[UPDATED] is None:
         candidates = {**known, **({CREATED: created} if created is not None else {})}
         source = max(candidates, key=lambda name: candidates[name]) if candidates else "the run"
-        changes[_UPDATED] = _stored(candidates.get(source, now), zoned=fill.moments[_UPDATED])
-        reasons.append(f"{_UPDATED} by {source}")
+        changes[UPDATED] = _stored(candidates.get(source, now), zoned=fill.moments[UPDATED])
+        reasons.append(f"{UPDATED} by {source}")
     for name, default in fill.defaults.items():
         if row[name] is None:
             changes[name] = default
@@ -226,11 +218,11 @@ def _verify(fill: _Fill, row: Row, texts: Mapping[str, str | None]) -> bool:
         return False
     # Without the latest moments, which the server's clock may see on the other side of now.
     known = _known(fill, row, datetime.now(UTC).replace(tzinfo=None) - _RUN).values()
-    created, updated = _read(texts.get(CREATED)), _read(texts.get(_UPDATED))
+    created, updated = _read(texts.get(CREATED)), _read(texts.get(UPDATED))
     right = True
     if CREATED in fill.moments and row[CREATED] is None:
         right &= created is not None and all(created <= moment + _ROUNDED for moment in known)
-    if _UPDATED in fill.moments and row[_UPDATED] is None:
+    if UPDATED in fill.moments and row[UPDATED] is None:
         earlier = [*known, *([created] if created is not None else [])]
         right &= updated is not None and all(moment <= updated + _ROUNDED for moment in earlier)
     return right

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SQL = queries(__package__, "keys.sql")
 
+#: Why the server does not vouch for a reference: it has no foreign key for it, or one that it does not check.
+Flaw: TypeAlias = Literal["missing", "not-valid", "not-enforced", "disabled"]
 #: What happens to a row when the one it refers to is deleted.
 OnDelete: TypeAlias = Literal["cascade", "restrict", "null", "default", "keep"]
 
@@ -36,13 +38,23 @@ class ForeignKey:
     parent_columns: tuple[str, ...]
     #: "restrict" stands for NO ACTION, too. "keep": a soft reference that nothing is done about.
     on_delete: OnDelete
-    #: Whether the server vouches for every row.
-    valid: bool
+    #: None: the server vouches for every row. "disabled" are its triggers, on either side.
+    flaw: Flaw | None
     #: The columns' types, without lengths. Soft references may join text to uuid.
     child_types: tuple[str, ...]
     parent_types: tuple[str, ...]
     #: Whether an index of the child begins with these columns; without one each look is a full scan.
     indexed: bool = True
+
+    @property
+    def valid(self) -> bool:
+        """Whether the server vouches for every row."""
+        return self.flaw is None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the columns' types let the database have a foreign key."""
+        return all(map(_alike, self.child_types, self.parent_types))
 
     def parent_is(self, parent: str, child: str) -> str:
         """SQL: `parent` is what `child` refers to; finds the parent by its index."""
@@ -88,11 +100,17 @@ class ForeignKey:
 
 _UUID = "'^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'"
 _TEXTS = {"text", "character varying", "character", "citext"}
+_INTEGERS = {"smallint", "integer", "bigint"}
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether an index of one type finds the other."""
+    return one == other or any({one, other} <= types for types in (_TEXTS, _INTEGERS))
 
 
 def _as_type(expression: str, has: str, wanted: str) -> str:
     """SQL: a value as another type; NULL where a text is no uuid."""
-    if has == wanted or (has in _TEXTS and wanted in _TEXTS):
+    if _alike(has, wanted):
         return expression
     if wanted == "uuid" and has in _TEXTS:
         return f"CASE WHEN {expression} ~ {_UUID} THEN {expression}::uuid END"
@@ -159,6 +177,11 @@ async def keys_of(connection: PoolConnectionProxy[Any], oid: int) -> list[Foreig
 async def all_keys(connection: PoolConnectionProxy[Any]) -> list[ForeignKey]:
     """Every foreign key of the database."""
     return [_key(row) for row in await connection.fetch(_SQL["foreign_keys"], None, None)]
+
+
+async def readable_tables(connection: PoolConnectionProxy[Any], oids: Iterable[int]) -> set[int]:
+    """Those of the tables that the role may read."""
+    return {row["oid"] for row in await connection.fetch(_SQL["readable"], list(oids))}
 
 
 async def may_set_aside(connection: PoolConnectionProxy[Any]) -> bool:

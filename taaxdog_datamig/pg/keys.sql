@@ -13,7 +13,15 @@ SELECT k.conname::text AS name,
         JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number) AS parent_types,
        CASE k.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'null' WHEN 'd' THEN 'default'
             ELSE 'restrict' END AS on_delete,
-       k.convalidated AS valid,
+       CASE -- Constraints that are not enforced came with version 18.
+            WHEN NOT coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) THEN 'not-enforced'
+            WHEN NOT k.convalidated THEN 'not-valid'
+            -- Of the constraint, and of those that partitions have for it.
+            WHEN EXISTS (WITH RECURSIVE parts AS (
+                             SELECT k.oid UNION ALL
+                             SELECT o.oid FROM pg_constraint o JOIN parts ON o.conparentid = parts.oid)
+                         SELECT FROM pg_trigger g JOIN parts ON g.tgconstraint = parts.oid
+                         WHERE g.tgenabled IN ('D', 'R')) THEN 'disabled' END AS flaw,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
                AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey) AS indexed
 FROM pg_constraint k
@@ -58,3 +66,8 @@ WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT c.collisdeterministic
 -- How many foreign keys refer to the tables $1, and the latest of them: differs when one was added.
 SELECT count(*) AS number, coalesce(max(oid::bigint), 0) AS latest FROM pg_constraint
 WHERE contype = 'f' AND confrelid = ANY ($1::oid[])
+
+-- name: readable
+-- Those of the tables $1 that the role may read.
+SELECT c.oid FROM pg_class c WHERE c.oid = ANY ($1::oid[])
+  AND has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')

@@ -24,7 +24,7 @@ class Undone(Exception):
 
 
 @contextlib.asynccontextmanager
-async def transaction(connection: PoolConnectionProxy[Any]) -> AsyncIterator[None]:
+async def transaction(connection: PoolConnectionProxy[Any], *, snapshot: bool = False) -> AsyncIterator[None]:
     """A transaction, or a savepoint inside one: committed at the end of the block, rolled back on any error.
 
     A cancel scope cancels each await in it again, the rollback, too; the session would go back to the pool
@@ -34,7 +34,11 @@ async def transaction(connection: PoolConnectionProxy[Any]) -> AsyncIterator[Non
     Raises:
         TimeoutError: the commit was not acknowledged in time; it may have happened.
     """
-    inner = connection.transaction()
+    inner = (
+        connection.transaction(isolation="repeatable_read", readonly=True)
+        if snapshot
+        else connection.transaction()
+    )
     await inner.start()
     try:
         yield

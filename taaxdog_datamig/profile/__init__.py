@@ -1,6 +1,6 @@
 """Logical names (`users.tfn`) for an installation's tables and columns."""
 
-from taaxdog_datamig.profile.binding import bind, placeholders
+from taaxdog_datamig.profile.binding import bind, over, placeholders, verbatim
 from taaxdog_datamig.profile.fit import FittedProfile, FittedTable
 from taaxdog_datamig.profile.model import ColumnSpec, Profile, ReferenceSpec, TableSpec
 from taaxdog_datamig.profile.paths import paths_from, scope_of
@@ -16,9 +16,11 @@ __all__ = [
     "all_references",
     "bind",
     "column_of",
+    "over",
     "paths_from",
     "placeholders",
     "references_of",
     "references_to",
     "scope_of",
+    "verbatim",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from taaxdog_datamig.profile.references import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from taaxdog_datamig.profile.fit import FittedTable
 
@@ -17,6 +17,25 @@ def placeholders(template: str) -> tuple[str, ...]:
     """The names in braces, each once, in their order."""
     names = (name for _, name, _, _ in string.Formatter().parse(template) if name)
     return tuple(dict.fromkeys(names))
+
+
+def verbatim(sql: str) -> str:
+    """SQL as part of a template: nothing in it is a placeholder."""
+    return sql.replace("{", "{{").replace("}", "}}")
+
+
+def over(predicate: Callable[..., str], *columns: str) -> str:
+    """A template of a predicate over the text of columns.
+
+    Args:
+        predicate: given SQL of values, returns SQL.
+        columns: logical names.
+    """
+    marks = [f"\0{place}\0" for place in range(len(columns))]
+    template = verbatim(predicate(*marks))
+    for mark, column in zip(marks, columns, strict=True):
+        template = template.replace(mark, f"{{{column}}}::text")
+    return template
 
 
 def bind(template: str, table: FittedTable, values: Mapping[str, str]) -> str | None:

@@ -68,7 +68,7 @@ async def soft_references(connection: PoolConnectionProxy[Any], profile: FittedP
                     parent_columns=(theirs.name,),
                     parent_types=(theirs.bare_type,),
                     on_delete=cast("OnDelete", spec.on_delete),
-                    valid=False,
+                    flaw="missing",
                     indexed=(child.relation.oid, mine.name) in indexed,
                 )
             )

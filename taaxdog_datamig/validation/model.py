@@ -53,7 +53,8 @@ class Check:
     """A rule for a table.
 
     SQL in it is over the row `t`; `{column}` stands for a column by its logical name, `{now}` for the
-    moment of the validation (timestamp, UTC), `{today}` for its date.
+    moment of the validation (timestamp, UTC), `{today}` for its date, `{audit_logs}`, `{payments}` and
+    `{soft_deleted}` for the periods of `[retention]`.
     """
 
     rule: Rule
@@ -109,6 +110,8 @@ class ReferenceCheck(Check):
     """Rows that refer to a row that does not exist."""
 
     key: ForeignKey
+    #: SQL; only rows for which it is true are looked at.
+    where: str = "true"
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +122,13 @@ class Findings:
     #: Names of rows or other objects, some of them at least; never a value.
     sample_keys: tuple[str, ...] = ()
     note: str = ""
+
+
+@attrs.frozen
+class Failure:
+    """A check that could not be made, and why."""
+
+    why: str
 
 
 @attrs.frozen(kw_only=True)

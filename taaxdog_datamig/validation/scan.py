@@ -15,9 +15,10 @@ import attrs
 
 from taaxdog_datamig.pg.retry import Fault, classify, describe, is_drivers, sqlstate
 from taaxdog_datamig.pg.transactions import transaction
-from taaxdog_datamig.validation.examine import examine
+from taaxdog_datamig.validation.examine import Suspicion, examine
 from taaxdog_datamig.validation.model import (
     ExaminedCheck,
+    Failure,
     Findings,
     FunctionCheck,
     ReferenceCheck,
@@ -43,17 +44,10 @@ class Bounds:
 
     #: Keys of offending rows that are fetched for one check.
     samples: int
-    #: Suspects examined at the most, for one table, by checks that may take a sample.
+    #: Suspects examined at the most by a check that may take a sample.
     examined: int
     #: Seconds for one statement; None: as the server has it.
     timeout: float | None
-
-
-@attrs.frozen
-class Failure:
-    """A check that could not be made, and why."""
-
-    why: str
 
 
 @attrs.frozen(kw_only=True)
@@ -72,12 +66,17 @@ class Subject:
         return f"{'' if relation.kind == 'p' else 'ONLY '}{relation.quoted} AS t"
 
     @property
-    def key(self) -> str:
-        """SQL: the row's key as text[]; empty where the table has none, or it may not be shown."""
+    def shows_key(self) -> bool:
+        """Whether rows can be named: the table has a key, and the key opens nothing."""
         columns = self.table.relation.key_columns
         sensitive = {column.name for column in self.table.sensitive.values()}
-        if any(column.name in sensitive or _SECRET_NAME.search(column.name) for column in columns):
-            return "ARRAY[]::text[]"
+        secret = any(column.name in sensitive or _SECRET_NAME.search(column.name) for column in columns)
+        return bool(columns) and not secret
+
+    @property
+    def key(self) -> str:
+        """SQL: the row's key as text[]; empty where the row cannot be named."""
+        columns = self.table.relation.key_columns if self.shows_key else ()
         return f"ARRAY[{', '.join(f't.{column.quoted}::text' for column in columns)}]::text[]"
 
 
@@ -117,10 +116,13 @@ class TableScan:
                     violations=found.get(check.id, 0) if check.id in rows else 0,
                     sample_keys=samples.get(check.id, ()),
                 )
-        suspected = [check for check in self.checks if isinstance(check, ExaminedCheck) and check.id in found]
-        for sampled in (False, True):
-            if group := [check for check in suspected if check.may_sample == sampled]:
-                outcome |= await self._examine(connection, group, conditions)
+        suspected = [
+            Suspicion(check, conditions[check.id], found[check.id])
+            for check in self.checks
+            if isinstance(check, ExaminedCheck) and check.id in found
+        ]
+        if suspected:
+            outcome |= await self._examine(connection, suspected)
         self.seconds = time.monotonic() - began
         return outcome
 
@@ -134,12 +136,15 @@ class TableScan:
         self, connection: PoolConnectionProxy[Any], conditions: dict[str, str]
     ) -> dict[str, int | Failure]:
         """Rows for which each condition is true. A condition the server refuses does not spoil the others."""
-        terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in conditions.values()]
+        # Several checks may ask the same, such as all that open tokens.
+        asked = list(dict.fromkeys(conditions.values()))
+        terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in asked]
         query = f"SELECT count(*), {', '.join(terms)} FROM {self.subject.source} WHERE {self.subject.scope}"
         counted = await attempt(connection, query, self.subject.arguments)
         if isinstance(counted, list):
             self.rows, *counts = counted[0]
-            return dict(zip(conditions, counts, strict=True))
+            answers = dict(zip(asked, counts, strict=True))
+            return {name: answers[condition] for name, condition in conditions.items()}
         if len(conditions) == 1 or counted.why == TOO_LONG:
             return dict.fromkeys(conditions, counted)
         names = list(conditions)
@@ -173,17 +178,12 @@ class TableScan:
             for i, name in enumerate(conditions)
         }
 
-    async def _examine(
-        self, connection: PoolConnectionProxy[Any], checks: list[ExaminedCheck], conditions: dict[str, str]
-    ) -> Outcome:
-        suspects = " OR ".join(f"({conditions[check.id]})" for check in checks)
+    async def _examine(self, connection: PoolConnectionProxy[Any], suspected: Sequence[Suspicion]) -> Outcome:
         try:
             async with transaction(connection):
-                return dict(
-                    await examine(connection, self.scene, self.subject, checks, suspects, self.bounds)
-                )
+                return await examine(connection, self.scene, self.subject, suspected, self.bounds)
         except asyncpg.PostgresError as error:
-            return dict.fromkeys((check.id for check in checks), _failure(error))
+            return dict.fromkeys((each.check.id for each in suspected), _failure(error))
 
 
 @attrs.define(kw_only=True)
@@ -208,9 +208,13 @@ class OwnStatement:
         match self.check:
             case FunctionCheck(find=find):
                 return await _called(connection, self.scene, find)
-            case ReferenceCheck(key=key):
+            case ReferenceCheck(key=key, where=where):
                 assert self.subject is not None
-                rest = f"FROM {self.subject.source} WHERE ({self.subject.scope}) AND {key.dangling('t')}"
+                given = self.scene.bound(where, self.subject.table)
+                rest = (
+                    f"FROM {self.subject.source}"
+                    f" WHERE ({self.subject.scope}) AND ({given}) AND {key.dangling('t')}"
+                )
                 return await self._counted(connection, f"SELECT count(*) {rest}", rest)
             case UniqueCheck() as check:
                 return await self._unique(connection, check)

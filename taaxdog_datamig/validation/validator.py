@@ -15,25 +15,28 @@ from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.profile import placeholders
-from taaxdog_datamig.validation.checks import builtin_checks
+from taaxdog_datamig.validation.checks import RULES, builtin_checks
 from taaxdog_datamig.validation.custom import custom_checks, misnamed
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
     SEVERITIES,
     ExaminedCheck,
+    Failure,
     FunctionCheck,
     ReferenceCheck,
     RowCheck,
     UniqueCheck,
 )
 from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
-from taaxdog_datamig.validation.scan import Bounds, Failure, OwnStatement, Subject, TableScan
-from taaxdog_datamig.validation.scene import Scene, readable
+from taaxdog_datamig.validation.scan import Bounds, OwnStatement, Subject, TableScan
+from taaxdog_datamig.validation.scene import WORDS, Scene, readable
 from taaxdog_datamig.validation.users import OneUser
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.profile import FittedTable
@@ -42,8 +45,20 @@ if TYPE_CHECKING:
     from taaxdog_datamig.validation.model import Check, Findings, Severity
     from taaxdog_datamig.validation.scan import Outcome
 
-#: What a check without a row of its own is written with.
-_WORDS = {"now", "today"}
+_WORK_MEM = "64MB"
+
+
+async def _prepared(connection: PoolConnectionProxy[Any]) -> None:
+    """What is joined and grouped is large.
+
+    An anti-join of 2 million rows to 200,000 took 0.4 to 0.6 of the time it takes with the server's own
+    4 MB. A server that gives more keeps it.
+    """
+    await connection.execute(
+        "SELECT set_config('work_mem', $1::text, true)"
+        " WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes($1::text)",
+        _WORK_MEM,
+    )
 
 
 @attrs.define
@@ -55,7 +70,7 @@ class Validator:
         settings: resolved settings; those of `db` by default.
         jobs: tables read at the same time, each on a connection of its own.
         samples: keys of offending rows in the report, for each check.
-        examined: tokens opened at the most, for each table; above that a random sample.
+        examined: tokens a check opens at the most; above that a random sample.
         timeout: seconds for one statement; None: as the server has it.
     """
 
@@ -100,7 +115,7 @@ class Validator:
         """
         began = time.monotonic()
         bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        async with Snapshot.take(self.db) as snapshot:
+        async with Snapshot.take(self.db, _prepared) as snapshot:
             scene = await Scene.load(snapshot.connection, self.settings, moment or snapshot.moment)
             builtin = builtin_checks(scene)
             custom = custom_checks(scene, builtin)
@@ -205,13 +220,17 @@ def _inapplicable(scene: Scene, check: Check) -> str | None:
     """Why a check has nothing to look at here; None when it has."""
     if not check.table:
         return None
-    if scene.table(check.table) is None:
+    table = scene.table(check.table)
+    if table is None:
         return f"there is no table {check.table} here"
     missing = [name for name in _needed(check) if not scene.has(check.table, name)]
     if missing:
         return f"{check.table} has no column {', '.join(missing)} here"
-    if isinstance(check, ExaminedCheck) and check.needs_keys and scene.keyring is None:
-        return "no encryption key is configured: set FIELD_ENCRYPTION_KEY (or _FILE)"
+    if isinstance(check, ExaminedCheck) and check.needs_keys:
+        if scene.keyring is None:
+            return "no encryption key is configured: set FIELD_ENCRYPTION_KEY (or _FILE)"
+        if not table.relation.key_columns:
+            return f"{check.table} has no primary key, and a sealed value opens with its row's only"
     return None
 
 
@@ -224,9 +243,9 @@ def _needed(check: Check) -> list[str]:
             needed += [*placeholders(suspect), *looked_at]
         case UniqueCheck(terms=terms, where=where):
             needed += [name for term in (*terms, where) for name in placeholders(term)]
-        case ReferenceCheck():
-            return []
-    return [name for name in dict.fromkeys(needed) if name not in _WORDS]
+        case ReferenceCheck(where=where):
+            needed += placeholders(where)
+    return [name for name in dict.fromkeys(needed) if name not in WORDS]
 
 
 def _result(
@@ -273,7 +292,8 @@ def selected(
         UnknownName: there is no such check or category; near names are suggested.
     """
     found = list(declared)
-    known = {check.id for check in found} | {check.rule.id for check in found}
+    # A rule may have nothing to look at here: that is no reason to call it unknown.
+    known = {check.id for check in found} | {rule.id for rule in RULES} | {check.rule.id for check in found}
     for name in checks:
         _known("check", name, known)
     for name in categories:

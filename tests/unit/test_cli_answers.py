@@ -10,6 +10,13 @@ import attrs
 import pytest
 
 from taaxdog_datamig import errors
+from taaxdog_datamig.checksum.reports import (
+    ChecksumReport,
+    DiffReport,
+    RowDifference,
+    TableChecksum,
+    TableDiff,
+)
 from taaxdog_datamig.engine.archive_reports import (
     ArchiveDetails,
     ArchiveRecord,
@@ -215,8 +222,31 @@ VALIDATION = ValidationReport(
     seconds=0.2,
 )
 
+CHECKSUMS = ChecksumReport(tables={"users": TableChecksum(rows=1_250, checksum="ab" * 16)}, seconds=1.5)
+DIFF = DiffReport(
+    equal=False,
+    tables={
+        "users": TableDiff(
+            status="different",
+            rows_here=1_250,
+            rows_there=1_200,
+            only_here=50,
+            only_there=0,
+            differing=0,
+            key=("id",),
+            rows=tuple(RowDifference(status="only here", key=(f"key-{i}",)) for i in range(50)),
+            columns_only_here=("nickname",),
+            note="a note",
+        ),
+        "goals": TableDiff(status="only there"),
+    },
+    seconds=1.5,
+)
+
 EVERY_ANSWER = [
     VALIDATION,
+    CHECKSUMS,
+    DIFF,
     answers.Archives("archives", [ArchiveRecord(**ARCHIVE)]),
     DETAILS,
     PUT_BACK,
@@ -259,6 +289,16 @@ def test_maintenance_is_shown_by_task_with_figures_before_and_after() -> None:
     assert "3 tasks" in plain(
         answers.Migrations([attrs.evolve(STATE, applicable=True, reason="", pending=0, tasks=3)])
     )
+
+
+def test_a_diff_names_some_rows_and_counts_all() -> None:
+    page = plain(DIFF)
+    assert page.count("key-") == 20
+    assert "and 30 more" in page
+    assert "columns only here: nickname" in page
+    assert "2 of 2 tables differ" in page
+    assert "Equal" in plain(DiffReport(equal=True, tables={}, seconds=0))
+    assert (exits.of_answer(DIFF), exits.of_answer(attrs.evolve(DIFF, equal=True))) == (3, 0)
 
 
 def plain(answer: object) -> str:

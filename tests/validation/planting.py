@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 import attrs
 
 from taaxdog_datamig import CheckResult, Database, Settings, ValidationReport, Validator
+from taaxdog_datamig.pg.snapshot import Snapshot
+from taaxdog_datamig.validation import RowCheck
+from taaxdog_datamig.validation.checks import builtin_checks
+from taaxdog_datamig.validation.scan import Bounds, Findings, Subject, TableScan
+from taaxdog_datamig.validation.scene import Scene
 
 
 @attrs.frozen
@@ -23,6 +29,19 @@ class Plant:
 
 def plant(keys: Iterable[str], *statements: str) -> Plant:
     return Plant(statements, frozenset(keys))
+
+
+def named(table: str, *names: str) -> str:
+    """SQL: as many rows of a table get these keys. Once for each table, before anything else is planted."""
+    return (
+        f"UPDATE {table} AS t SET id = (ARRAY{list(names)})[r.n]::{{}} FROM (SELECT id, row_number() OVER"
+        f" (ORDER BY id) AS n FROM {table}) AS r WHERE r.id = t.id AND r.n <= {len(names)};"
+    ).format("uuid" if table.startswith("bank_") else "text")
+
+
+def uuid(number: int) -> str:
+    """A key for tables whose keys are uuids."""
+    return f"00000000-0000-0000-0000-{number:012}"
 
 
 async def validated(dsn: str, *, settings: Mapping[str, Any] | None = None, **asked: Any) -> ValidationReport:
@@ -42,6 +61,28 @@ async def planted(dsn: str, plants: Iterable[Plant], **asked: Any) -> Validation
     finally:
         await connection.close()
     return await validated(dsn, **asked)
+
+
+async def found_at(
+    dsn: str, moment: datetime, *checks: str, settings: Mapping[str, Any] | None = None
+) -> dict[str, set[str]]:
+    """Keys of the rows that break row checks at a moment, by check."""
+    resolved = Settings(database_url=dsn, **(settings or {}))
+    found = {}
+    async with Database.connect(settings=resolved) as db, Snapshot.take(db) as snapshot:
+        scene = await Scene.load(snapshot.connection, resolved, moment)
+        for check in builtin_checks(scene):
+            if check.id in checks:
+                assert isinstance(check, RowCheck)
+                table = scene.table(check.table)
+                assert table is not None
+                bounds = Bounds(samples=1_000, examined=0, timeout=None)
+                scan = TableScan(scene=scene, bounds=bounds, subject=Subject(table=table), checks=[check])
+                findings = (await scan.run(snapshot.connection))[check.id]
+                assert isinstance(findings, Findings)
+                found[check.id] = set(findings.sample_keys)
+    assert found.keys() == set(checks)
+    return found
 
 
 def result(report: ValidationReport, check: str) -> CheckResult:

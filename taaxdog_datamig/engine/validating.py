@@ -51,6 +51,7 @@ _NEWEST: Final = (1 << 63) - 1
 class Known:
     """What a check found before the run."""
 
+    table: str
     violations: int
     keys: frozenset[str] = frozenset()
 
@@ -121,7 +122,7 @@ async def validate_after(started: Started, before: Before) -> RunValidation:
     job = started.job
     assert started.extent is not None
     report = await _validated(job, started.extent, before.moment)
-    fresh = {check.id: _fresh(check, before.checks.get(check.id)) for check in report.checks}
+    fresh = {check.id: _fresh(check, before) for check in report.checks}
     suspects = {
         check.id: (check.table, fresh[check.id])
         for check in report.checks
@@ -205,14 +206,24 @@ def _was_made(check: CheckResult) -> bool:
 
 
 def _known(check: CheckResult) -> Known:
-    return Known(violations=check.violations, keys=frozenset(check.sample_keys))
+    return Known(table=check.table, violations=check.violations, keys=frozenset(check.sample_keys))
 
 
-def _fresh(check: CheckResult, was: Known | None) -> frozenset[str]:
-    """Keys of rows that break the rule now and did not before."""
-    if was is None or not was.complete or not check.failed:
+def _fresh(check: CheckResult, before: Before) -> frozenset[str]:
+    """Keys of rows that break the rule now and did not before, by whichever of its checks.
+
+    A rule may have a check for values in the clear and one for sealed ones.
+    """
+    if check.id not in before.checks or not check.failed:
         return frozenset()
-    return frozenset(check.sample_keys) - was.keys
+    same = [
+        known
+        for name, known in before.checks.items()
+        if name.partition(":")[0] == check.rule and known.table == check.table
+    ]
+    if not all(known.complete for known in same):
+        return frozenset()
+    return frozenset(check.sample_keys).difference(*(known.keys for known in same))
 
 
 def _told(check: CheckResult, before: int | None, after: CheckResult | None) -> ValidatedCheck:
@@ -245,7 +256,9 @@ def _refuse(job: Job, before: Before, migration: str) -> None:
 
 async def _remember(job: Job, before: Before) -> None:
     """Keep it with the run, for whoever goes on with it."""
-    checks = {name: [known.violations, *sorted(known.keys)] for name, known in before.checks.items()}
+    checks = {
+        name: [known.table, known.violations, *sorted(known.keys)] for name, known in before.checks.items()
+    }
     entry = {"moment": before.moment, "seconds": before.seconds, "checks": checks}
 
     async def record(connection: PoolConnectionProxy[Any]) -> None:
@@ -268,8 +281,8 @@ async def _remembered(job: Job) -> Before | None:
         moment=datetime.fromisoformat(entry["moment"]),
         seconds=entry["seconds"],
         checks={
-            name: Known(violations=violations, keys=frozenset(keys))
-            for name, (violations, *keys) in entry["checks"].items()
+            name: Known(table=table, violations=violations, keys=frozenset(keys))
+            for name, (table, violations, *keys) in entry["checks"].items()
         },
     )
 

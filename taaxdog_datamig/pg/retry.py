@@ -109,6 +109,14 @@ _REFUSALS = {
     "42501": ("the role may not do this", "Grant it, or connect as the tables' owner"),
     "53100": ("the server's disk is full", "Free space on it, then start the same run again: it goes on"),
     "53200": ("the server is out of memory", "Start the same run again with a smaller --batch-size"),
+    "40001": (
+        "the server could not keep its view of the rows, such as on a standby that has to replay changes",
+        "Try again; on a standby, raise max_standby_streaming_delay or switch hot_standby_feedback on",
+    ),
+    "72000": (
+        "the server has dropped the rows as they were at the beginning",
+        "Try again, at a quieter time",
+    ),
     "25006": ("the server is read-only", "Connect to the primary"),
 }
 

@@ -145,7 +145,7 @@ class TableScan:
             self.rows, *counts = counted[0]
             answers = dict(zip(asked, counts, strict=True))
             return {name: answers[condition] for name, condition in conditions.items()}
-        if len(conditions) == 1 or counted.why == TOO_LONG:
+        if len(conditions) == 1 or counted.why in {TOO_LONG, LOCKED}:
             return dict.fromkeys(conditions, counted)
         names = list(conditions)
         halves = (names[: len(names) // 2], names[len(names) // 2 :])
@@ -285,10 +285,11 @@ def _sorted(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 TOO_LONG = "it was not done within the time for one statement"
+LOCKED = "somebody else has its table locked, such as for ALTER TABLE: try again later"
 #: SQLSTATEs that are the check's own, not the server's state: it wrote, or it met a table that is locked.
 _OWN = {
     "25006": "it tried to write: a check can only read",
-    "55P03": "somebody else has the table locked, such as for ALTER TABLE: try again later",
+    "55P03": LOCKED,
 }
 
 

@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 _WORK_MEM = "64MB"
 
 
+#: A standby ends the session that holds the snapshot, since it is idle, and cancels the statements of others.
+_WHEN_LOST = (
+    "Start it again. On a standby that has to replay changes, raise max_standby_streaming_delay or switch "
+    "hot_standby_feedback on"
+)
 #: How much longer than a statement that holds locks itself a reader may wait for one: nobody waits for it.
 _LOCK_PATIENCE = 10
 
@@ -76,7 +81,7 @@ class Validator:
     def _settings(self) -> Settings:
         return self.db.settings
 
-    @server_errors("validating")
+    @server_errors("validating", when_lost=_WHEN_LOST)
     async def validate(
         self,
         *,

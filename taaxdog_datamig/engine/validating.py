@@ -176,7 +176,8 @@ def _remarks(validation: RunValidation, report: RunReport) -> list[str]:
         elif check.after > check.before:
             said.append(
                 f"validation: {check.id} found {check.after:,} rows of {check.table} after the run and "
-                f"{check.before:,} before: the application may have written them meanwhile, or a merge moved values into them"
+                f"{check.before:,} before: the application may have written them meanwhile, or a merge moved "
+                "values into them"
             )
         elif check.fix == report.migration and check.after > listed:
             said.append(

@@ -90,6 +90,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def reference(session: nox.Session) -> None:
+    """Write the reference of checks from the rules."""
+    _install(session)
+    session.run("python", "tests/docs/checks_page.py")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed: how long `--help` takes, and what else `benchmarks/` holds."""
     _install(session)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taaxdog_datamig import passwords
+    from taaxdog_datamig.backup import BackupDetails, BackupManager, BackupRecord
     from taaxdog_datamig.checksum.reports import (
         ChecksumReport,
         DiffReport,
@@ -78,6 +79,9 @@ _HOMES = {
     "ArchiveManager": "engine.unarchive",
     "ArchiveRecord": "engine.archive_reports",
     "ArchiveRestore": "engine.archive_reports",
+    "BackupDetails": "backup",
+    "BackupManager": "backup",
+    "BackupRecord": "backup",
     "Changes": "migration",
     "Check": "validation",
     "CheckResult": "validation",
@@ -133,6 +137,9 @@ __all__ = [
     "ArchiveManager",
     "ArchiveRecord",
     "ArchiveRestore",
+    "BackupDetails",
+    "BackupManager",
+    "BackupRecord",
     "Changes",
     "Check",
     "CheckResult",

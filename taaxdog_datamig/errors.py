@@ -24,6 +24,7 @@
     │   ├── RunCancelled          cancelled from a terminal; what it did was rolled back
     │   └── LeaseLost             another process took the run over
     ├── ArchiveError              an archive cannot be written or read, or is damaged
+    ├── BackupError               a backup cannot be written or read, is damaged, or does not fit
     └── EmbeddedError             the embedded server: no binaries, or it does not start
 
 An error says *what* happened (to which table, row key or file) and what *to do* next. Neither field
@@ -138,6 +139,10 @@ class LeaseLost(RunError):
 
 class ArchiveError(DatamigError):
     """An archive cannot be written or read back, or is damaged."""
+
+
+class BackupError(DatamigError):
+    """A backup cannot be written or read, is damaged, or does not fit the database."""
 
 
 class EmbeddedError(DatamigError):

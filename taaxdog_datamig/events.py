@@ -74,6 +74,17 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
+class Checked:
+    """A validation is done with a table, or with a check that has a statement of its own."""
+
+    #: The table's qualified name, or the check's id.
+    what: str
+    #: How many of them are done.
+    done: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
 class Waiting:
     """The engine waits; `reason` is fit to be shown to a person."""
 
@@ -96,7 +107,16 @@ class Told:
 
 
 Event: TypeAlias = (
-    StepStarted | StepFinished | TableStarted | ChunkDone | SweepStarted | Progress | Waiting | Warned | Told
+    StepStarted
+    | StepFinished
+    | TableStarted
+    | ChunkDone
+    | SweepStarted
+    | Progress
+    | Checked
+    | Waiting
+    | Warned
+    | Told
 )
 Subscriber: TypeAlias = Callable[[Event], None]
 
@@ -107,6 +127,7 @@ _LEVELS: dict[type, int] = {
     Warned: logging.WARNING,
     ChunkDone: logging.DEBUG,
     Progress: logging.DEBUG,
+    Checked: logging.DEBUG,
     Waiting: logging.INFO,
 }
 

@@ -5,14 +5,15 @@ Each class is one JSON shape (see `shapes`): its fields are the document's field
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from taaxdog_datamig.backup import BackupRecord, Verdict
 from taaxdog_datamig.engine.archive_reports import ArchiveRecord
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
-from taaxdog_datamig.validation import ValidationReport
+from taaxdog_datamig.validation import Rule, ValidationReport
 
 
 @attrs.frozen
@@ -64,6 +65,29 @@ class Archives:
 
     folder: str
     archives: list[ArchiveRecord]
+
+
+@attrs.frozen
+class Rules:
+    """`validate --list`: what is checked for, without a look at a database."""
+
+    rules: list[Rule]
+
+
+@attrs.frozen
+class Backups:
+    """`backup list`."""
+
+    store: str
+    backups: list[BackupRecord]
+
+
+@attrs.frozen
+class Cleaning:
+    """`backup clean`: what becomes of each backup, or became of it."""
+
+    applied: bool
+    backups: Sequence[Verdict]
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""`--set NAME=VALUE`: arguments of migrations, each given to those that know it."""
+"""Arguments that are more than one word: `--set NAME=VALUE` of migrations, lists of names."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def parsed(words: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--set {name} is given twice")
         found[name] = value
     return found
+
+
+def names(joined: str) -> list[str]:
+    """The names in `a, b,c`."""
+    return [name.strip() for name in joined.split(",") if name.strip()]
 
 
 def by_migration(registry: Registry, names: Iterable[str], words: Iterable[str]) -> dict[str, dict[str, str]]:

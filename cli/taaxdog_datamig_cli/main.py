@@ -23,7 +23,7 @@ _COMMANDS = "taaxdog_datamig_cli.commands"
 START = Group("Start here", sort_key=1)
 MIGRATE = Group("Migrate", sort_key=2)
 STEER = Group("Look and steer", sort_key=3)
-CHECK = Group("Check", sort_key=2)
+CHECK = Group("Check and back up", sort_key=2)
 REST = Group("Keys and environment", sort_key=4)
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -49,6 +49,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig validate",
         "datamig validate --category security --fail-on high",
         "datamig validate --user-id USER_ID --json",
+        "datamig validate --output report.html --output report.sarif",
+        "datamig validate --baseline report.json",
+        "datamig validate --list",
     ),
     "rollback": ("datamig rollback encrypt-user-data --dry-run", "datamig rollback RUN_ID --yes"),
     "new-migration": (
@@ -63,6 +66,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "checksum": (
         "datamig checksum --tables users,bank_transactions",
         "datamig checksum --diff postgresql://restored-host/taaxdog --json",
+    ),
+    "backup create": (
+        "datamig backup create",
+        "datamig backup create --tables=users,transactions --name before-upgrade",
+    ),
+    "backup list": ("datamig backup list", "datamig backup list --json"),
+    "backup show": ("datamig backup show latest",),
+    "backup verify": ("datamig backup verify latest",),
+    "backup hold": ("datamig backup hold latest --reason audit", "datamig backup hold BACKUP_ID --release"),
+    "backup clean": (
+        "datamig backup clean --older-than 30d --keep 7",
+        "datamig backup clean --daily 7 --weekly 5 --monthly 12 --apply",
     ),
     "archive list": ("datamig archive list", "datamig archive list --json"),
     "archive show": ("datamig archive show ARCHIVE_ID",),
@@ -127,6 +142,19 @@ for _chain, _help, _group in (
 
 for _sub, _about, _group, _nested_commands in (
     ("quarantine", "Rows that a run refused.", STEER, {"list": "Which rows, and why."}),
+    (
+        "backup",
+        "Backups: consistent, compressed, sealed.",
+        CHECK,
+        {
+            "create": "Make a backup.",
+            "list": "The backups, the latest first.",
+            "show": "What a backup holds.",
+            "verify": "Read every part of a backup and compare it with the manifest.",
+            "hold": "Keep a backup, whatever `clean` is told.",
+            "clean": "Let old backups go; shows what would go unless told to do it.",
+        },
+    ),
     (
         "archive",
         "Rows that cleanups and merges took away.",

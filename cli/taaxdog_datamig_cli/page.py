@@ -5,6 +5,7 @@ A terminal gets colour and tables that fit its width; a pipe gets plain lines th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
@@ -23,6 +24,8 @@ _STYLES: dict[Tone, str] = {
     "bad": "bold red",
     "dim": "dim",
 }
+
+_STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @attrs.frozen
@@ -71,11 +74,11 @@ def write_rich(page: Page, stream: TextIO) -> None:
 def _plain_lines(block: Block) -> Iterator[str]:
     match block:
         case Line(text=text):
-            yield text
+            yield _inert(text)
         case Facts(pairs=pairs):
             width = max((len(name) for name, _ in pairs), default=0)
             for name, value in pairs:
-                yield f"  {name.ljust(width)}  {value}"
+                yield f"  {name.ljust(width)}  {_inert(value)}"
         case Table():
             widths = [
                 max(len(row[place]) for row in (block.columns, *block.rows))
@@ -83,9 +86,14 @@ def _plain_lines(block: Block) -> Iterator[str]:
             ]
             for row in (block.columns, *block.rows):
                 yield "  " + "  ".join(
-                    cell.rjust(width) if column in block.numbers else cell.ljust(width)
+                    _inert(cell.rjust(width) if column in block.numbers else cell.ljust(width))
                     for column, cell, width in zip(block.columns, row, widths, strict=True)
                 )
+
+
+def _inert(text: str) -> str:
+    """Without characters that steer a terminal: a row's key or a table's name may hold them."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _renderable(block: Block) -> RenderableType:
@@ -95,13 +103,13 @@ def _renderable(block: Block) -> RenderableType:
 
     match block:
         case Line(text=text, tone=tone):
-            return Text(text, style=_STYLES[tone])
+            return Text(_inert(text), style=_STYLES[tone])
         case Facts(pairs=pairs):
             grid = RichTable.grid(padding=(0, 2, 0, 0))
             grid.add_column(style="dim", no_wrap=True)
             grid.add_column(overflow="fold")
             for name, value in pairs:
-                grid.add_row(f"  {name}", Text(value))
+                grid.add_row(f"  {name}", Text(_inert(value)))
             return grid
         case Table():
             table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
@@ -110,5 +118,5 @@ def _renderable(block: Block) -> RenderableType:
                 # The first column names the row, so that it can be copied whole.
                 table.add_column(column, justify=justify, overflow="fold", no_wrap=place == 0)
             for row in block.rows:
-                table.add_row(*(Text(cell) for cell in row))
+                table.add_row(*(Text(_inert(cell)) for cell in row))
             return table

@@ -11,6 +11,7 @@ from taaxdog_datamig.engine.reports import Plan
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import shapes
 from taaxdog_datamig_cli.answers import Plans
+from taaxdog_datamig_cli.files import write_whole
 
 
 def write(path: Path, plan: Plan | Plans) -> None:
@@ -19,10 +20,7 @@ def write(path: Path, plan: Plan | Plans) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    try:
-        path.write_text(shapes.encode(shapes.document(plan)), "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    write_whole(path, shapes.encode(shapes.document(plan)))
 
 
 def pinned(path: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:

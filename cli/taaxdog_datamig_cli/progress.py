@@ -14,6 +14,7 @@ import attrs
 
 from taaxdog_datamig import events
 from taaxdog_datamig.events import (
+    Checked,
     ChunkDone,
     Event,
     StepStarted,
@@ -105,8 +106,10 @@ class Meter:
         return ", ".join(parts)
 
 
-def _far(event: events.Progress) -> str:
-    """How far one long statement is."""
+def _far(event: events.Progress | Checked) -> str:
+    """How far one long statement is, or a validation."""
+    if isinstance(event, Checked):
+        return f"{event.done} of {event.total} done, the last {event.what}"
     share = f" {min(event.done / event.total, 1):.0%}" if event.total else ""
     return f"{event.table}: {event.phase}{share}"
 
@@ -154,7 +157,7 @@ class Heartbeat:
             case Waiting(reason=reason) if reason != self._reason:
                 self._reason = reason
                 self._write(f"waits: {reason}")
-            case events.Progress() if self._clock() - self._last >= HEARTBEAT:
+            case events.Progress() | Checked() if self._clock() - self._last >= HEARTBEAT:
                 self._write(_far(event))
             case Warned(message=message) if message not in self._warned:
                 self._warned.add(message)
@@ -223,8 +226,8 @@ class Live:
                 self._update(total=self._meter.rows_expected or None, completed=0, note=str(self._meter))
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
-            case events.Progress(done=done, total=blocks):
-                self._update(total=blocks or None, completed=done, note=_far(event))
+            case events.Progress() | Checked():
+                self._update(total=event.total or None, completed=event.done, note=_far(event))
             case Waiting(reason=reason):
                 self._update(note=f"waits: {reason}")
             case Warned(message=message):  # the answer has it, too

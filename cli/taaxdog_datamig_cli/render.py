@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from taaxdog_datamig.backup import BackupDetails
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
+from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page
 from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
 from taaxdog_datamig_cli.units import count, duration, moment
-from taaxdog_datamig_cli.validationpages import validation_page
+from taaxdog_datamig_cli.validationpages import rules_page, validation_page
 
 #: The beginning of a run's id is enough for every command, and leaves room in a table.
 _ID_SHOWN = 8
@@ -197,6 +199,10 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     ValidationReport: validation_page,
     ChecksumReport: checksums_page,
     DiffReport: diff_page,
+    answers.Rules: rules_page,
+    answers.Backups: backups_page,
+    BackupDetails: backup_page,
+    answers.Cleaning: cleaning_page,
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,

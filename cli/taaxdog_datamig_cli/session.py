@@ -18,6 +18,7 @@ from taaxdog_datamig_cli.options import Common
 
 if TYPE_CHECKING:
     from taaxdog_datamig import Database, Runner
+    from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.settings import Settings
     from taaxdog_datamig_cli.answers import Sample
     from taaxdog_datamig_cli.page import Page
@@ -74,6 +75,8 @@ class Session:
     finished: list[Any] = attrs.field(factory=list)
     #: What to say when a signal stops the command: what happened, and what to do.
     if_interrupted: tuple[str, str] = ("interrupted; nothing was changed", "")
+    #: What the command's answer is on stdout; None: a page, or with `--json` its document.
+    text: str | None = None
     #: Whether a person is being asked at the moment.
     prompting: bool = False
 
@@ -173,15 +176,20 @@ class Session:
     async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:
         """A runner on a connected database, whose events go to `reporter`."""
         from taaxdog_datamig import Runner
+
+        async with self.database() as (database, settings):
+            yield Runner(database, settings, events=self.events(reporter))
+
+    def events(self, reporter: Reporter | None) -> EventBus:
+        """Events that go to `reporter`, and to the log if it wants them; once the settings are known."""
         from taaxdog_datamig.events import EventBus, log
 
         bus = EventBus()
         if reporter is not None:
             bus.subscribe(reporter)
-        async with self.database() as (database, settings):
-            if logging.getLogger().isEnabledFor(logging.INFO):  # else a warning would be told twice
-                bus.subscribe(log)
-            yield Runner(database, settings, events=bus)
+        if logging.getLogger().isEnabledFor(logging.INFO):  # else a warning would be told twice
+            bus.subscribe(log)
+        return bus
 
     def reporter(self) -> Reporter:
         """How progress is shown here."""
@@ -210,8 +218,8 @@ class Session:
         """
         from taaxdog_datamig_cli import render, shapes
 
-        if self.common.json:
-            sys.stdout.write(shapes.encode(shapes.document(answer)))
+        if self.text is not None or self.common.json:
+            sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
             sys.stdout.flush()
         else:
             self.show_page(render.page(answer))

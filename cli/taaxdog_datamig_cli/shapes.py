@@ -11,11 +11,12 @@ from typing import Any
 
 import attrs
 
+from taaxdog_datamig.backup import BackupDetails
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig.errors import DatamigError
-from taaxdog_datamig.validation import ValidationReport
+from taaxdog_datamig.validation import ValidationReport, formats
 from taaxdog_datamig_cli import answers, exits
 
 ERROR = "datamig/error/1"
@@ -34,9 +35,13 @@ SCHEMAS: dict[type, str] = {
     answers.Archives: "datamig/archives/1",
     ArchiveDetails: "datamig/archive-details/1",
     ArchiveRestore: "datamig/archive-restore/1",
-    ValidationReport: "datamig/validation/1",
+    ValidationReport: formats.SCHEMA,
+    answers.Rules: "datamig/rules/1",
     ChecksumReport: "datamig/checksum/1",
     DiffReport: "datamig/checksum-diff/1",
+    answers.Backups: "datamig/backups/1",
+    BackupDetails: "datamig/backup/1",
+    answers.Cleaning: "datamig/backup-cleaning/1",
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",

@@ -10,6 +10,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def some(number: int, noun: str) -> str:
+    """So many of them: `1 row`, `1,200 rows`."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
 def size(number: int) -> str:
     """Bytes in the unit that leaves one to four digits."""
     value, units = float(number), ["bytes", "kB", "MB", "GB", "TB"]

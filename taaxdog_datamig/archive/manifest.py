@@ -1,26 +1,25 @@
 """The manifest of an archive: all that is needed to read it and to put its rows back, without the ledger.
 
-It is JSON, written last; docs/reference/archive-format.md describes it. Its last field, `checksum`, is taken
-over the file with that field's 64 digits as zeros: HMAC-SHA256 under a subkey of the master key that sealed
-the archive, or plain SHA-256 where no key was configured, which shows damage and stops nobody.
+It is JSON, written last, and signed by its last field (see `crypto.document`), under the master key that
+sealed the archive; docs/reference/archive-format.md describes it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import uuid
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import attrs
 import orjson
 
 from taaxdog_datamig.archive.forms import form_of
-from taaxdog_datamig.crypto import Keyring
+from taaxdog_datamig.crypto import Keyring, document
+from taaxdog_datamig.crypto.document import Sign
 from taaxdog_datamig.errors import ArchiveError
 from taaxdog_datamig.ledger import ArchivePart
 from taaxdog_datamig.pg.rows import Shape
@@ -31,11 +30,6 @@ SCHEMA = "datamig/archive/1"
 MOST = 256 << 20
 #: Names of parts: no other file is opened, whatever a manifest says.
 PART = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.\d+)?\.(jsonl\.zst|parquet)(\.sealed)?")
-#: What stands for the checksum while it is taken, and what follows it in the file.
-_ZEROS, _TAIL = b"0" * 64, b'"\n}\n'
-_HEX = re.compile(r"[0-9a-f]{64}")
-
-Sign: TypeAlias = Callable[[bytes], bytes]
 
 
 @attrs.frozen(kw_only=True)
@@ -111,16 +105,8 @@ class Manifest:
                 {"name": part.name, "bytes": part.size, "sha256": part.sha256.hex(), "rows": part.rows}
                 for part in self.parts
             ],
-            "checksum": _ZEROS.decode(),
         }
-        data = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        assert data.endswith(_ZEROS + _TAIL)
-        return data[: -len(_ZEROS + _TAIL)] + sign(data).hex().encode() + _TAIL
-
-
-def unkeyed(data: bytes) -> bytes:
-    """The checksum of a manifest that no key signs."""
-    return hashlib.sha256(data).digest()
+        return document.encode(body, sign)
 
 
 def tables_of(parts: Sequence[ArchivePart]) -> dict[str, ArchivedTable]:
@@ -195,7 +181,7 @@ def decode(data: bytes, where: str) -> Manifest:
         raise _damaged(where) from None
     if not _plausible(manifest):
         raise _damaged(where)
-    if manifest.kid is None and not hmac.compare_digest(_checksum(data, where), unkeyed(_signed(data)).hex()):
+    if manifest.kid is None and not document.is_signed(data, document.unkeyed):
         raise _damaged(where)
     return manifest
 
@@ -208,8 +194,7 @@ def authenticate(data: bytes, manifest: Manifest, keyring: Keyring, where: str) 
         KeyWrong: its key is not in the keyring.
     """
     assert manifest.kid is not None
-    expected = keyring.sign(manifest.kid, _signed(data)).hex()
-    if not hmac.compare_digest(_checksum(data, where), expected):
+    if not document.is_signed(data, partial(keyring.sign, manifest.kid)):
         raise _damaged(where)
 
 
@@ -228,17 +213,6 @@ def _plausible(manifest: Manifest) -> bool:
         and counts == {name: table.rows for name, table in manifest.tables.items()}
         and all(table.key and set(table.key) <= table.columns.keys() for table in manifest.tables.values())
     )
-
-
-def _checksum(data: bytes, where: str) -> str:
-    text = data[-len(_ZEROS + _TAIL) : -len(_TAIL)].decode("ascii", "replace")
-    if not data.endswith(_TAIL) or not _HEX.fullmatch(text):
-        raise _damaged(where)
-    return text
-
-
-def _signed(data: bytes) -> bytes:
-    return data[: -len(_ZEROS + _TAIL)] + _ZEROS + _TAIL
 
 
 def _damaged(where: str) -> ArchiveError:

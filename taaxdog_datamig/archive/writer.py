@@ -18,8 +18,9 @@ from typing import Any
 import attrs
 
 from taaxdog_datamig.archive import forms, manifest
-from taaxdog_datamig.archive.manifest import Manifest, Sign, tables_of, unkeyed
+from taaxdog_datamig.archive.manifest import Manifest, tables_of
 from taaxdog_datamig.crypto import BlobSealer
+from taaxdog_datamig.crypto.document import Sign, unkeyed
 from taaxdog_datamig.errors import ArchiveError, TokenError
 from taaxdog_datamig.ledger import ArchivePart
 

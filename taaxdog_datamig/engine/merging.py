@@ -14,9 +14,10 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently
+from taaxdog_datamig.engine.ends import Pair
 from taaxdog_datamig.engine.filling import Member, fill_items, filled
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated
-from taaxdog_datamig.engine.repointing import Pair, Repointing, Unmergeable, lock_sql
+from taaxdog_datamig.engine.repointing import Repointing, Unmergeable, lock_sql
 from taaxdog_datamig.engine.writer import ChunkWriter, Written
 from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.ledger import Refusal
@@ -138,7 +139,8 @@ async def read_groups(
         keys, due = found[-1]
         keys.append(tuple(row)[: len(key)])
         found[-1] = keys, due or (row["place"] > 1 and row["free"])
-    return [tuple(keys) for keys, due in found if due]
+    # By duplicate: a chunk's are near each other in the indexes of all that refers to them.
+    return sorted((tuple(keys) for keys, due in found if due), key=lambda group: group[1])
 
 
 def _merge_of(job: Job, number: int) -> Merge:

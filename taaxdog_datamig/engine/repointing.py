@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from taaxdog_datamig.engine.apply import Item, Mode, apply
-from taaxdog_datamig.engine.images import Deleted, Effect, Updated
+from taaxdog_datamig.engine.ends import Ends, Pair, repoint_sql
+from taaxdog_datamig.engine.images import Deleted, Effect, Updated, digests
 from taaxdog_datamig.engine.removal import Removal
 from taaxdog_datamig.migration.target import shape_of
 from taaxdog_datamig.pg.rows import bound, transposed
@@ -23,25 +24,16 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+    from taaxdog_datamig.engine.apply import Texts
     from taaxdog_datamig.ledger import Key
     from taaxdog_datamig.migration.family import Kin, Merge
     from taaxdog_datamig.pg.keys import ForeignKey, UniqueIndex
-    from taaxdog_datamig.pg.rows import Field, Shape
+    from taaxdog_datamig.pg.rows import Shape
 
 #: Tables on the way from a duplicate to a row that has to give way; more must be a circle.
 _DEEPEST = 16
 #: Looks at rows that the application changes between our reading and our locking them.
 _LOOKS = 20
-
-
-@attrs.frozen
-class Pair:
-    """A row that is merged into another of its table."""
-
-    loser: Key
-    winner: Key
-    #: Number of the group that it is for.
-    group: int
 
 
 class Unmergeable(Exception):
@@ -68,6 +60,7 @@ class Repointing:
     merge: Merge
     data_key: bytes = attrs.field(repr=False)
     effects: list[Effect] = attrs.field(factory=list)
+    _digested: dict[Texts, tuple[str, ...]] = attrs.field(factory=dict, repr=False)
 
     async def merge_pairs(self, pairs: Sequence[Pair]) -> None:
         """Re-point everything from duplicates to their primaries; the duplicates themselves stay.
@@ -95,8 +88,9 @@ class Repointing:
 
     async def _follow(self, kin: Kin, pairs: Sequence[Pair], depth: int) -> None:
         values = await self._values(kin, pairs)
+        together: dict[tuple[str, ...], list[Ends]] = {}
         for reference in kin.references:
-            ends = _Ends(
+            ends = Ends(
                 reference=reference,
                 child=self.merge.kin[reference.child],
                 pairs=pairs,
@@ -104,8 +98,18 @@ class Repointing:
             )
             if depth == 0 and reference.child in self.merge.dropped:
                 await self._drop(ends)
+            if kin.plain(reference, ends.child):
+                together.setdefault(reference.parent_columns, []).append(ends)
+                continue
             await self._clear(ends, depth)
-            await self._repoint(ends)
+            if ends.child.loose.isdisjoint(reference.child_columns):
+                await self._repoint([ends])
+            else:
+                await self._repoint_exactly(ends)
+            if ends.child.triggers:
+                await self._look_back(ends)
+        for many in together.values():
+            await self._repoint(many)
 
     async def _values(
         self, kin: Kin, pairs: Sequence[Pair]
@@ -141,7 +145,7 @@ class Repointing:
         await self.connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off")
         return rows
 
-    async def _drop(self, ends: _Ends) -> None:
+    async def _drop(self, ends: Ends) -> None:
         """Delete what must not pass from a duplicate to its primary."""
         when, closure = self.merge.dropped[ends.reference.child]
         key = self.merge.primary.shape.key
@@ -164,7 +168,7 @@ class Repointing:
         await removal.remove(ends.child.shape, [row for row in keys if row not in held])
         self.effects += removal.effects
 
-    async def _clear(self, ends: _Ends, depth: int) -> None:
+    async def _clear(self, ends: Ends, depth: int) -> None:
         """Merge the rows that cannot both refer to a winner."""
         child = ends.child
         uniques = child.uniques_on(ends.reference.child_columns)
@@ -191,7 +195,7 @@ class Repointing:
             reason = f"rows of {child.shape.table} change while they are looked at"
             raise Unmergeable(everyone if len(everyone) == 1 else (), "unsettled", reason)
 
-    async def _conflicts(self, ends: _Ends, uniques: Sequence[UniqueIndex]) -> list[Pair]:
+    async def _conflicts(self, ends: Ends, uniques: Sequence[UniqueIndex]) -> list[Pair]:
         """The rows that have to give way, each with the one that stays.
 
         From the best row to the worst: a row stays unless one that stays is in its way.
@@ -222,26 +226,29 @@ class Repointing:
         ):
             await self.connection.fetch(lock_sql(kin.shape, strength), *transposed(keys, len(kin.shape.key)))
 
-    async def _repoint(self, ends: _Ends) -> None:
-        shape = ends.shape
-        effect = Updated(shape=shape, keys=[], old=[], new=[])
-        if ends.child.loose.isdisjoint(ends.reference.child_columns):
-            width, count = len(shape.key), len(shape.columns)
-            changed: list[tuple[Item, Any]] = []
-            for record in await self._fetch(ends.reference, ends.update_sql(), *ends.arguments()):
-                row = tuple(record)
-                old, new = row[width : width + count], row[width + count :]
-                changed.append((Item(row[:width], old, new), new))
-            effect = Updated.of(shape, changed, self.data_key)
-        else:
-            effect = await self._repoint_exactly(ends)
-        if effect.keys:
-            self.effects.append(effect)
-        if ends.child.triggers:
-            await self._look_back(ends)
+    async def _repoint(self, many: Sequence[Ends]) -> None:
+        """Re-point over several references to the same columns, each from a table of its own."""
+        first = many[0]
+        found = [Updated(shape=ends.shape, keys=[], old=[], new=[]) for ends in many]
+        widths = [len(effect.shape.key) for effect in found]
+        before = list(zip(*(losers for losers, _ in first.values), strict=True))
+        start = 2 + max(widths)
+        for row in await self._fetch(first.reference, repoint_sql(many), *first.arguments()):
+            n, place, *texts = row
+            effect = found[n]
+            effect.keys.append(tuple(texts[: widths[n]]))
+            effect.old.append(before[place - 1])
+            effect.new.append(self._digests(row[start:]))
+        self.effects += [effect for effect in found if effect.keys]
 
-    async def _repoint_exactly(self, ends: _Ends) -> Updated:
-        """As `update_sql`, where only the row itself says how its value is spelled."""
+    def _digests(self, texts: Texts) -> tuple[str, ...]:
+        """As `digests`, which takes longer: many rows come to refer to the same one."""
+        if (known := self._digested.get(texts)) is None:
+            known = self._digested[texts] = digests(texts, self.data_key)
+        return known
+
+    async def _repoint_exactly(self, ends: Ends) -> None:
+        """As `_repoint`, where only the row itself says how its value is spelled."""
         shape, width, count = ends.shape, len(ends.shape.key), len(ends.shape.columns)
         found = await self._fetch(ends.reference, ends.find_sql(), *ends.arguments())
         items = []
@@ -258,9 +265,10 @@ class Repointing:
                 for n, field in enumerate(shape.key)
             )
             changed.append((attrs.evolve(items[i], key=key), stored))
-        return Updated.of(shape, changed, self.data_key)
+        if changed:
+            self.effects.append(Updated.of(shape, changed, self.data_key))
 
-    async def _look_back(self, ends: _Ends) -> None:
+    async def _look_back(self, ends: Ends) -> None:
         """Whether a trigger has kept a row where it was: deleting its parent would take it along."""
         rows = await self._fetch(ends.reference, ends.left_sql(), *ends.arguments(groups=True))
         if rows:
@@ -277,118 +285,3 @@ def lock_sql(shape: Shape, strength: str) -> str:
         f"SELECT s.ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
         f" JOIN {shape.source} AS t ON {match} ORDER BY {order} {strength} OF t"
     )
-
-
-@attrs.frozen(kw_only=True)
-class _Ends:
-    """One reference, with what its losers and winners hold in the columns it refers to."""
-
-    reference: ForeignKey
-    child: Kin
-    pairs: Sequence[Pair]
-    values: Sequence[tuple[list[str | None], ...]]
-
-    def of(self, groups: Iterable[int]) -> _Ends:
-        """The same for the pairs of some groups."""
-        wanted = set(groups)
-        places = [i for i, pair in enumerate(self.pairs) if pair.group in wanted]
-        return attrs.evolve(
-            self,
-            pairs=[self.pairs[i] for i in places],
-            values=[tuple([side[i] for i in places] for side in sides) for sides in self.values],
-        )
-
-    @property
-    def shape(self) -> Shape:
-        """The child's key and the columns that refer."""
-        columns = self.child.table.relation.columns
-        return shape_of(self.child.table, {name: columns[name] for name in self.reference.child_columns})
-
-    def arguments(self, *, groups: bool = False) -> list[Any]:
-        """For the statements: the pairs' groups, then for each column losers' and winners' values."""
-        numbers: list[Any] = [[pair.group for pair in self.pairs]] if groups else []
-        return numbers + [side for sides in self.values for side in sides]
-
-    def _given(self, *, groups: bool = False) -> str:
-        names = ["g"] * groups + [f"{side}{i}" for i in range(len(self.values)) for side in "lw"]
-        arrays = ["$1::int[]"] * groups
-        arrays += [f"${groups + i + 1}::text[]" for i in range(2 * len(self.values))]
-        return f"unnest({', '.join(arrays)}) WITH ORDINALITY AS s({', '.join(names)}, ord)"
-
-    def _match(self, side: str, alias: str = "s") -> str:
-        return " AND ".join(
-            f"t.{field.quoted} = {alias}.{side}{i}{field.cast}" for i, field in enumerate(self.shape.columns)
-        )
-
-    def _new(self, i: int, field: Field) -> str:
-        """SQL: what the column holds after; NULL where the row would come to refer to itself."""
-        new = f"s.w{i}{field.cast}"
-        key = {field.column for field in self.shape.key}
-        own = self.reference.child == self.reference.parent and set(self.reference.parent_columns) == key
-        if not own or self.child.table.relation.columns[field.column].not_null:
-            return new
-        itself = " AND ".join(
-            f"t.{part.quoted} = s.w{self.reference.parent_columns.index(part.column)}{part.cast}"
-            for part in self.shape.key
-        )
-        return f"CASE WHEN {itself} THEN NULL ELSE {new} END"
-
-    @property
-    def _key(self) -> str:
-        return ", ".join(f"t.{field.quoted}::text" for field in self.shape.key)
-
-    def update_sql(self) -> str:
-        """Re-point; returns the key as it is then, what the columns held, and what they hold."""
-        sets = ", ".join(f"{f.quoted} = {self._new(i, f)}" for i, f in enumerate(self.shape.columns))
-        old = ", ".join(f"s.l{i}" for i in range(len(self.values)))
-        new = ", ".join(f"t.{field.quoted}::text" for field in self.shape.columns)
-        return (
-            f"UPDATE {self.shape.source} AS t SET {sets} FROM {self._given()} WHERE {self._match('l')}"
-            f" RETURNING {self._key}, {old}, {new}"
-        )
-
-    def find_sql(self) -> str:
-        """Lock what is to be re-pointed; returns the key, what the columns hold, and what they shall hold."""
-        old = ", ".join(f"t.{field.quoted}::text" for field in self.shape.columns)
-        new = ", ".join(f"({self._new(i, f)})::text" for i, f in enumerate(self.shape.columns))
-        return (
-            f"SELECT {self._key}, {old}, {new} FROM {self._given()}"
-            f" JOIN {self.shape.source} AS t ON {self._match('l')} FOR UPDATE OF t"
-        )
-
-    def left_sql(self) -> str:
-        """The groups of losers that are still referred to."""
-        return (
-            f"SELECT DISTINCT s.g FROM {self._given(groups=True)}"
-            f" JOIN {self.shape.source} AS t ON {self._match('l')}"
-        )
-
-    def conflicts_sql(self, uniques: Sequence[UniqueIndex]) -> str:
-        """Rows that would be equal in a unique index, best first: `ranks`, `keys`, `groups` and `held`."""
-        key = f"ARRAY[{self._key}]"
-        replaced = {field.column: f"s.w{i}{field.cast}" for i, field in enumerate(self.shape.columns)}
-        columns = self.child.table.relation.columns.values()
-        moved = ", ".join(f"{replaced.get(c.name, f't.{c.quoted}')} AS {c.quoted}" for c in columns)
-        stays = ", ".join(f"t.{c.quoted}" for c in columns)
-        winners = ", ".join(f"w{i}" for i in range(len(self.values)))
-        held = " OR ".join(f"({condition})" for condition in self.child.holds) or "false"
-        order = ", ".join([*self.child.rule, 't."d ord"', 't."d key"'])
-        found = [
-            'SELECT array_agg("d rank" ORDER BY "d rank") AS ranks,'
-            ' array_agg("d key" ORDER BY "d rank") AS keys,'
-            ' array_agg("d g" ORDER BY "d rank") AS groups,'
-            ' array_agg("d held" ORDER BY "d rank") AS held'
-            f" FROM ranked AS t WHERE {unique.condition}"
-            f" GROUP BY {', '.join(f'({term})' for term in unique.terms)}"
-            ' HAVING count(*) > 1 AND bool_or("d ord" > 0)'
-            for unique in uniques
-        ]
-        return (
-            f"WITH s AS (SELECT * FROM {self._given(groups=True)}), moved AS ("
-            f'SELECT s.ord AS "d ord", s.g AS "d g", {key} AS "d key", {moved}'
-            f" FROM s JOIN {self.shape.source} AS t ON {self._match('l')} UNION ALL"
-            f" SELECT 0, w.g, {key}, {stays} FROM (SELECT DISTINCT ON ({winners}) g, {winners} FROM s) AS w"
-            f" JOIN {self.shape.source} AS t ON {self._match('w', 'w')}),"
-            f' ranked AS (SELECT t.*, ({held}) IS TRUE AS "d held",'
-            f' row_number() OVER (ORDER BY {order}) AS "d rank" FROM moved AS t) ' + " UNION ALL ".join(found)
-        )

@@ -253,3 +253,10 @@ SELECT entry FROM datamig.audit WHERE event = $1 AND run_id = $2 ORDER BY seq LI
 
 -- name: audit_head
 SELECT seq, hash FROM datamig.audit_head
+
+-- name: set_backup
+UPDATE datamig.runs SET backup_id = $2 WHERE id = $1
+
+-- name: backups_needed
+-- Of runs that can still be undone or gone on with.
+SELECT DISTINCT backup_id FROM datamig.runs WHERE backup_id IS NOT NULL AND status <> 'rolled_back'

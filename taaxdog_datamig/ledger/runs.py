@@ -173,3 +173,14 @@ class Runs:
         """Record success; False when it was recorded before."""
         found = await connection.fetchval(self._sql["finish"], run_id, affected, report.decode())
         return found is not None
+
+    async def set_backup(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, backup_id: str
+    ) -> None:
+        """Record the backup that was made before the run."""
+        await connection.execute(self._sql["set_backup"], run_id, backup_id)
+
+    async def backups_needed(self, connection: PoolConnectionProxy[Any]) -> frozenset[str]:
+        """Ids of backups made before runs that can still be undone or gone on with."""
+        rows = await connection.fetch(self._sql["backups_needed"])
+        return frozenset(row["backup_id"] for row in rows)

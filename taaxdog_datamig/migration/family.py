@@ -69,6 +69,21 @@ class Kin:
         """The unique indexes that a change of these columns may meet."""
         return [unique for unique in self.uniques if not set(columns).isdisjoint(unique.columns)]
 
+    def plain(self, reference: ForeignKey, child: Kin) -> bool:
+        """Whether rows of `child` that refer to this table are re-pointed without a look at them.
+
+        Nothing but the reference itself says what becomes of them, and no other statement changes them too.
+        """
+        columns = reference.child_columns
+        return (
+            reference.indexed
+            and not child.triggers
+            and not child.uniques_on(columns)
+            and child.loose.isdisjoint(columns)
+            and reference.child != reference.parent
+            and sum(other.child == reference.child for other in self.references) == 1
+        )
+
 
 @attrs.frozen(kw_only=True)
 class Sealing:

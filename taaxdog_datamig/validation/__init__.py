@@ -1,5 +1,7 @@
 """Validation: what is wrong in a database, where, how bad it is, and what mends it."""
 
+from taaxdog_datamig.validation.checks import RULES
+from taaxdog_datamig.validation.formats import FORMATS, Format, loaded, render
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
     SEVERITIES,
@@ -20,12 +22,15 @@ from taaxdog_datamig.validation.validator import Validator
 
 __all__ = [
     "CATEGORIES",
+    "FORMATS",
+    "RULES",
     "SEVERITIES",
     "Category",
     "Check",
     "CheckResult",
     "ExaminedCheck",
     "Findings",
+    "Format",
     "FunctionCheck",
     "ReferenceCheck",
     "RowCheck",
@@ -36,4 +41,6 @@ __all__ = [
     "UniqueCheck",
     "ValidationReport",
     "Validator",
+    "loaded",
+    "render",
 ]

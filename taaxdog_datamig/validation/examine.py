@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from taaxdog_datamig.errors import DatamigError
+from taaxdog_datamig.identifiers import prose
 from taaxdog_datamig.profile import column_of
 from taaxdog_datamig.validation.model import Failure, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from asyncpg import Record
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.crypto import FieldCipher
     from taaxdog_datamig.crypto.field import Found
+    from taaxdog_datamig.identifiers.prose import Kind
     from taaxdog_datamig.validation.model import ExaminedCheck
     from taaxdog_datamig.validation.scan import Bounds, Subject
     from taaxdog_datamig.validation.scene import Scene
@@ -38,7 +40,7 @@ _HASHES: Final = 2**31
 class ExaminedRow:
     """A suspect. Its values are not shown by `repr`."""
 
-    __slots__ = ("_ciphers", "_found", "_places", "_record", "key")
+    __slots__ = ("_ciphers", "_found", "_numbers", "_places", "_record", "key")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class ExaminedRow:
         self._places = places
         self._ciphers = ciphers
         self._found: dict[str, Found] = {}
+        self._numbers: dict[str, frozenset[Kind]] = {}
 
     def __repr__(self) -> str:
         return f"ExaminedRow(key={self.key!r})"
@@ -68,6 +71,13 @@ class ExaminedRow:
         if found is None:
             found = self._found[column] = self._ciphers[column].classify(self[column], self.key)
         return found
+
+    def numbers(self, column: str) -> frozenset[Kind]:
+        """What kinds of number the free text of a column holds; it is searched once for all checks."""
+        numbers = self._numbers.get(column)
+        if numbers is None:
+            numbers = self._numbers[column] = prose.find(self[column] or "")
+        return numbers
 
 
 @attrs.frozen
@@ -85,49 +95,60 @@ class Suspicion:
 class _Tally:
     """What a check found so far."""
 
-    suspicion: Suspicion
-    #: Where the row says whether it is to be looked at.
-    flag: int
-    sampled: bool
-    examined: int = 0
-    violations: int = 0
+    check: ExaminedCheck
     keys: list[str] = attrs.field(factory=list)
+    violations: int = 0
     failed: str = ""
 
-    def look(self, row: ExaminedRow) -> bool:
-        """Whether the row breaks the rule."""
-        if self.failed:
-            return False
+
+@attrs.define
+class _Group:
+    """Checks that look at the same rows."""
+
+    #: SQL, true of these rows.
+    condition: str
+    #: How many are suspects, and whether they are all looked at.
+    suspects: int
+    sampled: bool
+    tallies: list[_Tally] = attrs.field(factory=list)
+    examined: int = 0
+
+    def look(self, row: ExaminedRow, kept: int) -> None:
+        """Have each check judge the row."""
         self.examined += 1
-        try:
-            violated = self.suspicion.check.violated(row)
-        except Exception as error:
-            if isinstance(error, DatamigError):
-                raise
-            # Its words may quote the value.
-            self.failed = type(error).__name__
-            return False
-        self.violations += violated
-        return violated
+        for tally in self.tallies:
+            try:
+                if tally.failed or not tally.check.violated(row):
+                    continue
+            except Exception as error:
+                if isinstance(error, DatamigError):
+                    raise
+                # Its words may quote the value.
+                tally.failed = type(error).__name__
+                continue
+            tally.violations += 1
+            if len(tally.keys) < kept:
+                tally.keys.append(",".join(row.key))
 
-    def findings(self) -> Findings | Failure:
-        """What is to be reported."""
-        if self.failed:
-            return Failure(f"its code raised {self.failed}")
-        return Findings(
-            violations=self.violations,
-            sample_keys=tuple(sorted(self.keys)),
-            note=self._note() if self.sampled else "",
-        )
+    def findings(self) -> Iterator[tuple[str, Findings | Failure]]:
+        """What is to be reported, by the checks' ids."""
+        for tally in self.tallies:
+            found: Findings | Failure = Findings(
+                violations=tally.violations,
+                sample_keys=tuple(sorted(tally.keys)),
+                note=self._note(tally.violations) if self.sampled else "",
+            )
+            if tally.failed:
+                found = Failure(f"its code raised {tally.failed}")
+            yield tally.check.id, found
 
-    def _note(self) -> str:
-        total = self.suspicion.suspects
-        said = f"{self.examined:,} of {total:,} values were examined, picked by a hash of their key"
+    def _note(self, violations: int) -> str:
+        said = f"{self.examined:,} of {self.suspects:,} values were examined, picked by a hash of their key"
         if not self.examined:
             return f"{said}: nothing is known"
-        if self.violations:
-            likely = round(self.violations * total / self.examined)
-            return f"{said}: the {self.violations:,} found stand for about {likely:,}"
+        if violations:
+            likely = round(violations * self.suspects / self.examined)
+            return f"{said}: the {violations:,} found stand for about {likely:,}"
         # With none bad among n, (1 - p)^n says how likely that is if a share p of all is bad.
         bad = -math.log(_DOUBT) / self.examined
         return f"{said}: with 95 % confidence, fewer than {bad:.2%} of all break the rule"
@@ -155,30 +176,36 @@ async def examine(
     columns = subject.table.relation.key_columns
     width = len(columns)
     names = tuple(dict.fromkeys(name for each in suspicions for name in each.check.looked_at))
-    flags: dict[str, int] = {}
-    tallies = []
-    for each in suspicions:
-        sampled = each.check.may_sample and each.suspects > bounds.examined and width > 0
-        condition = _sample(subject, each, bounds.examined) if sampled else f"({each.condition}) IS TRUE"
-        place = flags.setdefault(condition, width + len(names) + len(flags))
-        tallies.append(_Tally(each, place, sampled))
+    groups = _grouped(subject, suspicions, bounds.examined)
     looked_at = [column_of(subject.table, name) for name in names]
     texts = [f"t.{column.quoted}::text" for column in (*columns, *looked_at) if column is not None]
+    conditions = [group.condition for group in groups]
     query = (
-        f"SELECT {', '.join([*texts, *flags])} FROM {subject.source}"
-        f" WHERE ({subject.scope}) AND ({' OR '.join(flags)})"
+        f"SELECT {', '.join([*texts, *conditions])} FROM {subject.source}"
+        f" WHERE ({subject.scope}) AND ({' OR '.join(conditions)})"
     )
     ciphers = _ciphers(scene, subject, names)
     places = {name: width + place for place, name in enumerate(names)}
     kept = bounds.samples if subject.shows_key else 0
+    flagged = list(enumerate(groups, width + len(names)))
     cursor = await connection.cursor(query, *subject.arguments)
     while records := await cursor.fetch(_BATCH):
         for record in records:
             row = ExaminedRow(record, record[:width], places, ciphers)
-            for tally in tallies:
-                if record[tally.flag] and tally.look(row) and len(tally.keys) < kept:
-                    tally.keys.append(",".join(row.key))
-    return {tally.suspicion.check.id: tally.findings() for tally in tallies}
+            for flag, group in flagged:
+                if record[flag]:
+                    group.look(row, kept)
+    return dict(found for group in groups for found in group.findings())
+
+
+def _grouped(subject: Subject, suspicions: Sequence[Suspicion], limit: int) -> list[_Group]:
+    groups: dict[str, _Group] = {}
+    for each in suspicions:
+        sampled = each.check.may_sample and each.suspects > limit and bool(subject.table.relation.key_columns)
+        condition = _sample(subject, each, limit) if sampled else f"({each.condition}) IS TRUE"
+        group = groups.setdefault(condition, _Group(condition, each.suspects, sampled))
+        group.tallies.append(_Tally(each.check))
+    return list(groups.values())
 
 
 def _sample(subject: Subject, suspicion: Suspicion, limit: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Any
 
 import attrs
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from taaxdog_datamig.validation.model import Category, Severity
+from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig.validation.model import CATEGORIES, SEVERITIES, Category, Rule, Severity
 
 
 @attrs.frozen(kw_only=True)
@@ -35,11 +34,28 @@ class CheckResult:
     error: str | None = None
     #: What must be known of the count, such as that a sample was examined.
     note: str = ""
+    #: Rows that broke it at the time of the baseline; None without one, or where it does not know.
+    before: int | None = None
+
+    @property
+    def new(self) -> int:
+        """Rows that break it, less those that did at the time of the baseline."""
+        return max(self.violations - (self.before or 0), 0)
+
+    @property
+    def known(self) -> int:
+        """Rows that break it, as many as did at the time of the baseline."""
+        return self.violations - self.new
 
     @property
     def failed(self) -> bool:
-        """Whether rows break it."""
-        return self.violations > 0
+        """Whether rows break it; next to a baseline: more rows than then."""
+        return self.new > 0
+
+    @property
+    def made(self) -> bool:
+        """Whether it was looked at."""
+        return self.skipped is None and self.error is None
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +84,10 @@ class ValidationReport:
     #: The moment of the snapshot, UTC.
     moment: datetime
     seconds: float
+    #: The rules of the checks.
+    rules: tuple[Rule, ...] = ()
+    #: The moment of the report it is compared with, UTC; None: with none.
+    baseline: datetime | None = None
 
     @property
     def failed(self) -> tuple[CheckResult, ...]:
@@ -78,3 +98,68 @@ class ValidationReport:
     def errors(self) -> tuple[CheckResult, ...]:
         """The checks that could not be made."""
         return tuple(check for check in self.checks if check.error is not None)
+
+    @property
+    def known(self) -> tuple[CheckResult, ...]:
+        """The checks that rows break, and no more of them than at the time of the baseline."""
+        return tuple(check for check in self.checks if check.known and not check.failed)
+
+    def rule(self, check: CheckResult) -> Rule | None:
+        """The rule of a check; None where the report was written without it."""
+        return next((rule for rule in self.rules if rule.id == check.rule), None)
+
+    def condemns(self, check: CheckResult) -> bool:
+        """Whether this check alone makes the database invalid."""
+        return condemned(check, self.fail_on)
+
+    def must_be_about(self, user_id: str | None) -> None:
+        """Make sure that this report can be the baseline of one about that user's rows, or all.
+
+        Raises:
+            UsageError: it is about others, so that counts tell nothing.
+        """
+        if self.user_id != user_id:
+            whose = "all rows" if self.user_id is None else f"the rows of user {self.user_id}"
+            raise UsageError(f"the baseline is about {whose}", "Compare with a report made the same way")
+
+    def since(self, baseline: ValidationReport) -> ValidationReport:
+        """This report next to an earlier one: only what is new fails.
+
+        Counts are compared. A check that the earlier report does not have, or could not make, is new. Keys
+        that it did not name come first.
+
+        Raises:
+            UsageError: see `must_be_about`.
+        """
+        baseline.must_be_about(self.user_id)
+        then = {check.id: check for check in baseline.checks if check.made}
+        checks = [_next_to(check, then.get(check.id)) for check in self.checks]
+        return attrs.evolve(
+            self,
+            valid=not any(condemned(check, self.fail_on) for check in checks),
+            checks=tuple(sorted(checks, key=worst_first)),
+            baseline=baseline.moment,
+        )
+
+
+def condemned(check: CheckResult, fail_on: Severity) -> bool:
+    """Whether a check makes a database invalid."""
+    severe = SEVERITIES.index(check.severity) <= SEVERITIES.index(fail_on)
+    return check.error is not None or (check.failed and severe)
+
+
+def worst_first(check: CheckResult) -> Any:
+    """The order of checks in a report."""
+    return (
+        not (check.failed or check.error),
+        SEVERITIES.index(check.severity),
+        CATEGORIES.index(check.category),
+        check.id,
+    )
+
+
+def _next_to(check: CheckResult, then: CheckResult | None) -> CheckResult:
+    if then is None or not check.made:
+        return check
+    keys = sorted(check.sample_keys, key=lambda key: key in then.sample_keys)
+    return attrs.evolve(check, before=then.violations, sample_keys=tuple(keys))

@@ -100,6 +100,11 @@ class TableScan:
         """How long it takes, next to others."""
         return self.subject.table.relation.bytes
 
+    @property
+    def what(self) -> str:
+        """What it is called while it is done."""
+        return self.subject.table.relation.label
+
     async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome:
         """Make the checks."""
         began = time.monotonic()
@@ -136,7 +141,7 @@ class TableScan:
         self, connection: PoolConnectionProxy[Any], conditions: dict[str, str]
     ) -> dict[str, int | Failure]:
         """Rows for which each condition is true. A condition the server refuses does not spoil the others."""
-        # Several checks may ask the same, such as all that open tokens.
+        # Checks may share a condition, such as all that open tokens: it is worked out once.
         asked = list(dict.fromkeys(conditions.values()))
         terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in asked]
         query = f"SELECT count(*), {', '.join(terms)} FROM {self.subject.source} WHERE {self.subject.scope}"
@@ -145,13 +150,12 @@ class TableScan:
             self.rows, *counts = counted[0]
             answers = dict(zip(asked, counts, strict=True))
             return {name: answers[condition] for name, condition in conditions.items()}
-        if len(conditions) == 1 or counted.why in {TOO_LONG, LOCKED}:
+        if len(asked) == 1 or counted.why in {TOO_LONG, LOCKED}:
             return dict.fromkeys(conditions, counted)
-        names = list(conditions)
-        halves = (names[: len(names) // 2], names[len(names) // 2 :])
         both: dict[str, int | Failure] = {}
-        for half in halves:
-            both |= await self._count(connection, {name: conditions[name] for name in half})
+        for half in (asked[: len(asked) // 2], asked[len(asked) // 2 :]):
+            part = {name: condition for name, condition in conditions.items() if condition in half}
+            both |= await self._count(connection, part)
         return both
 
     async def _sample(
@@ -199,6 +203,11 @@ class OwnStatement:
     def weight(self) -> int:
         """How long it takes, next to others."""
         return self.subject.table.relation.bytes if self.subject else 0
+
+    @property
+    def what(self) -> str:
+        """What it is called while it is done."""
+        return self.check.id
 
     async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome:
         """Make the check."""

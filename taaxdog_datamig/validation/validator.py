@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import anyio
 import attrs
 
 from taaxdog_datamig.errors import UnknownName
+from taaxdog_datamig.events import Checked, EventBus
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
@@ -19,7 +21,6 @@ from taaxdog_datamig.validation.checks import RULES, builtin_checks
 from taaxdog_datamig.validation.custom import custom_checks, misnamed
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
-    SEVERITIES,
     ExaminedCheck,
     Failure,
     FunctionCheck,
@@ -27,7 +28,13 @@ from taaxdog_datamig.validation.model import (
     RowCheck,
     UniqueCheck,
 )
-from taaxdog_datamig.validation.report import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation.report import (
+    CheckResult,
+    ScannedTable,
+    ValidationReport,
+    condemned,
+    worst_first,
+)
 from taaxdog_datamig.validation.scan import Bounds, OwnStatement, Subject, TableScan
 from taaxdog_datamig.validation.scene import WORDS, Scene, readable
 from taaxdog_datamig.validation.users import OneUser
@@ -68,6 +75,7 @@ class Validator:
         samples: keys of offending rows in the report, for each check.
         examined: tokens a check opens at the most; above that a random sample.
         timeout: seconds for one statement; None: as the server has it.
+        events: is told of each table that is done.
     """
 
     db: Database
@@ -76,6 +84,7 @@ class Validator:
     samples: int = attrs.field(default=10, kw_only=True)
     examined: int = attrs.field(default=100_000, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
+    events: EventBus = attrs.field(factory=EventBus, kw_only=True)
 
     @settings.default
     def _settings(self) -> Settings:
@@ -110,7 +119,6 @@ class Validator:
             DatabaseError: the server went away, or does not let us read at all.
         """
         began = time.monotonic()
-        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
         async with Snapshot.take(self.db, self._prepare) as snapshot:
             scene = await Scene.load(snapshot.connection, self.settings, moment or snapshot.moment)
             builtin = builtin_checks(scene)
@@ -125,9 +133,9 @@ class Validator:
             wrong = {name: reason for name, reason in said.items() if reason is not None}
             results, scans = await self._made(snapshot, scene, declared, user, wrong)
         return ValidationReport(
-            valid=not any(result.error or (result.failed and result.severity in bad) for result in results),
+            valid=not any(condemned(result, fail_on) for result in results),
             fail_on=fail_on,
-            checks=tuple(sorted(results, key=_worst_first)),
+            checks=tuple(sorted(results, key=worst_first)),
             tables=tuple(
                 ScannedTable(name=scan.subject.table.relation.label, rows=scan.rows, seconds=scan.seconds)
                 for scan in scans
@@ -137,6 +145,7 @@ class Validator:
             server_version=self.db.server.version,
             moment=snapshot.moment,
             seconds=time.monotonic() - began,
+            rules=tuple(dict.fromkeys(check.rule for check in declared)),
         )
 
     async def _prepare(self, connection: PoolConnectionProxy[Any]) -> None:
@@ -165,13 +174,16 @@ class Validator:
         work, results = _planned(scene, bounds, declared, user, wrong)
         outcome: Outcome = {}
         queue = sorted(work, key=lambda unit: unit.weight, reverse=True)
+        done = itertools.count(1)
 
         async def worker() -> None:
             async with snapshot.share() as connection:
                 if self.timeout is not None:
                     await connection.execute(f"SET LOCAL statement_timeout = {round(self.timeout * 1000)}")
                 while queue:
-                    outcome.update(await queue.pop(0).run(connection))
+                    unit = queue.pop(0)
+                    outcome.update(await unit.run(connection))
+                    self.events.emit(Checked(what=unit.what, done=next(done), total=len(work)))
 
         with only_error():
             async with anyio.create_task_group() as group:
@@ -278,15 +290,6 @@ def _result(
         skipped=skipped,
         error=failure,
         note=findings.note if findings else "",
-    )
-
-
-def _worst_first(result: CheckResult) -> Any:
-    return (
-        not (result.failed or result.error),
-        SEVERITIES.index(result.severity),
-        CATEGORIES.index(result.category),
-        result.id,
     )
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from taaxdog_datamig import ArchiveManager, Purge, PurgeMigration, RunOptions, Settings
 from taaxdog_datamig.archive import Archive, writer
-from taaxdog_datamig.archive.manifest import unkeyed
 from taaxdog_datamig.archive.reader import Found
 from taaxdog_datamig.crypto import BlobSealer, Keyring
+from taaxdog_datamig.crypto.document import unkeyed
 from taaxdog_datamig.errors import ArchiveError, DatamigError, KeyMissing, KeyWrong, PreflightFailed
 from tests.sample import KEY, engine, has_ledger, rows, script, state, told
 

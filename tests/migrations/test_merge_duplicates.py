@@ -561,6 +561,36 @@ async def test_a_trigger_that_keeps_a_row_does_not_lose_it(database, keyed):
     assert await state(database) | {"catalog": None} == before | {"catalog": None}
 
 
+async def test_tables_re_pointed_at_once_may_differ_and_one_may_refer_twice(database, keyed):
+    """Keys of one column and of two; and rows that name duplicates twice, which one statement could not."""
+    await script(
+        database,
+        PEOPLE
+        + people("x@a.au", "X@a.au", "y@a.au", "Y@a.au")
+        + "CREATE TABLE notes (id int PRIMARY KEY, owner text REFERENCES users);"
+        "CREATE TABLE lines (book int, line int, owner text REFERENCES users, PRIMARY KEY (book, line));"
+        "CREATE TABLE calls (id int PRIMARY KEY, giver text REFERENCES users, taker text REFERENCES users);"
+        "CREATE INDEX ON notes (owner); CREATE INDEX ON lines (owner);"
+        "CREATE INDEX ON calls (giver); CREATE INDEX ON calls (taker);"
+        "INSERT INTO notes VALUES (1, 'b'), (2, 'd'), (3, 'a'), (4, NULL);"
+        "INSERT INTO lines VALUES (1, 1, 'd'), (1, 2, 'b'), (2, 1, 'c');"
+        "INSERT INTO calls VALUES (1, 'b', 'd'), (2, 'd', 'b'), (3, 'b', 'b'), (4, 'a', 'c')",
+    )
+    before = await state(database)
+    async with engine(database) as runner:
+        assert (await runner.run(NAME)).changed_rows == 2
+        for table, wanted in {
+            "notes": [(1, "a"), (2, "c"), (3, "a"), (4, None)],
+            "lines": [(1, 1, "c"), (1, 2, "a"), (2, 1, "c")],
+            "calls": [(1, "a", "c"), (2, "c", "a"), (3, "a", "a"), (4, "a", "c")],
+        }.items():
+            assert [
+                tuple(row) for row in await rows(database, f"SELECT * FROM {table} ORDER BY 1, 2")
+            ] == wanted
+        await runner.rollback(NAME)
+    assert await state(database) == before
+
+
 async def test_a_missing_index_is_named_and_a_reference_without_a_key_refused(database, keyed):
     await script(database, PEOPLE + "CREATE TABLE notes (id int PRIMARY KEY, owner text REFERENCES users)")
     async with engine(database) as runner:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import attrs
 import pytest
 
 from taaxdog_datamig import errors
+from taaxdog_datamig.backup import BackupDetails, BackupRecord, Certificate, TableInBackup, Verdict
 from taaxdog_datamig.checksum.reports import (
     ChecksumReport,
     DiffReport,
@@ -36,7 +38,7 @@ from taaxdog_datamig.engine.reports import (
     TablePlan,
     TaskReport,
 )
-from taaxdog_datamig.validation import CheckResult, ScannedTable, ValidationReport
+from taaxdog_datamig.validation import CheckResult, Rule, ScannedTable, ValidationReport
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -242,11 +244,48 @@ DIFF = DiffReport(
     },
     seconds=1.5,
 )
+RULE = Rule(
+    id="goal-over-target",
+    title="Goal holds more than its target",
+    category="data-consistency",
+    severity="low",
+    meaning="It was never marked as completed.",
+    remedy="Complete it.",
+    fix="complete-goals",
+)
+CERTIFICATE = Certificate(at=NOON, proof="parts", rows=5)
+BACKUP = BackupDetails(
+    id="20260301T120000Z-5b1c5b1c",
+    name="before",
+    path="backups/20260301T120000Z-5b1c5b1c",
+    created_at=NOON,
+    seconds=2.5,
+    database="app",
+    server_version=180_000,
+    whole=True,
+    with_schema=False,
+    encrypted=True,
+    kid="k1",
+    tables={"public.users": TableInBackup(rows=5, bytes=500, checksum="ab" * 32)},
+    rows=5,
+    size=100,
+    plain_size=500,
+    verified=CERTIFICATE,
+    warnings=("no pg_dump",),
+)
+BACKUPS = [
+    BackupRecord(id="20260301T120000Z-5b1c5b1c", state="complete", path="x", size=1, created_at=NOON, rows=5),
+    BackupRecord(id="20260228T120000Z-00000000", state="damaged", path="y", size=1, problem="damaged"),
+]
 
 EVERY_ANSWER = [
+    answers.Backups("backups", BACKUPS),
+    BACKUP,
+    answers.Cleaning(applied=False, backups=[Verdict(id="x", size=1, goes=True, reason="no rule keeps it")]),
     VALIDATION,
     CHECKSUMS,
     DIFF,
+    answers.Rules([RULE]),
     answers.Archives("archives", [ArchiveRecord(**ARCHIVE)]),
     DETAILS,
     PUT_BACK,
@@ -494,3 +533,54 @@ def test_a_quarantine_tells_refused_rows_from_those_that_were_left_on_purpose() 
     assert isinstance(table, page.Table)
     assert table.columns[1:3] == ("key", "what")
     assert [row[1:3] for row in table.rows] == [("u1", "refused"), ("u2", "left")]
+
+
+def test_few_rules_are_told_whole_and_many_in_a_table() -> None:
+    told = plain(answers.Rules([RULE]))
+    assert "Complete it." in told
+    assert "datamig run complete-goals" in told
+    listed = plain(answers.Rules([attrs.evolve(RULE, id=f"rule-{number}") for number in range(9)]))
+    assert "Complete it." not in listed
+    assert len(listed.splitlines()) == 11
+
+
+def validation(*found: CheckResult, **values: object) -> str:
+    return plain(attrs.evolve(VALIDATION, checks=found, **values))
+
+
+def test_a_validation_tells_the_worst_first_and_what_mends_it() -> None:
+    (low,) = VALIDATION.checks
+    worse = attrs.evolve(low, id="worse", severity="critical", fix="merge-duplicates", note="of a sample")
+    page = validation(worse, low)
+    order = ["CRITICAL", "  1,234  Goal", "worse in public.goals: a, b, ...", "of a sample", "LOW"]
+    order += ["datamig run merge-duplicates  1 finding", "By hand: 1 finding", "2 of 2 checks"]
+    places = [page.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_a_validation_of_sixty_checks_is_no_wall_of_text() -> None:
+    (low,) = VALIDATION.checks
+    keys = tuple(f"5b1c0000-0000-4000-8000-{number:012}" for number in range(10))
+    found = [attrs.evolve(low, id=f"rule-{n}:goals.column", sample_keys=keys) for n in range(20)]
+    fine = [attrs.evolve(low, id=f"fine-{n}", violations=0, sample_keys=()) for n in range(20)]
+    skipped = [attrs.evolve(each, skipped=f"there is no table {each.id} here") for each in fine]
+    lines = validation(*found, *fine, *skipped).splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_validation_next_to_a_baseline_counts_what_it_does_not_show() -> None:
+    (low,) = VALIDATION.checks
+    known, gone = attrs.evolve(low, before=1_234), attrs.evolve(low, id="gone", violations=0, before=5)
+    page = validation(known, gone, attrs.evolve(low, id="grown", before=1_000), baseline=NOON)
+    assert "1,234  Goal holds more than its target (234 new)" in page
+    assert "1 finding (1,234 rows) known since the baseline of" in page
+    assert "1 finding of the baseline of" in page
+    assert "goal-over-target" not in page
+    assert "Nothing new is wrong" in validation(known, baseline=NOON)
+
+
+def test_words_of_a_database_cannot_steer_the_terminal() -> None:
+    (low,) = VALIDATION.checks
+    hostile = validation(attrs.evolve(low, title="a\x1b[2Jb\x9bc\rd", sample_keys=("\x07",)))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", hostile)

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from taaxdog_datamig.events import (
+    Checked,
     ChunkDone,
     Progress,
     StepStarted,
@@ -155,3 +156,18 @@ def test_loading_tables_side_by_side_is_one_progress() -> None:
     assert events[0] == TableStarted(table="all tables", rows=30)
     assert sum(event.changed for event in events if isinstance(event, ChunkDone)) == 30
     assert events.count(StepStarted(step="indexes")) == 1
+
+
+def test_a_validation_tells_how_many_tables_are_done() -> None:
+    clock, stream = Clock(), io.StringIO()
+    beat = Heartbeat(stream, clock)
+    beat.start("validate")
+    beat(Checked(what="public.users", done=1, total=40))
+    clock.now += HEARTBEAT
+    beat(Checked(what="public.goals", done=2, total=40))
+    assert stream.getvalue() == "validate: 2 of 40 done, the last public.goals\n"
+    live = Live(clock)
+    live.start("validate")
+    live(Checked(what="public.goals", done=2, total=40))
+    assert live.note == "2 of 40 done, the last public.goals"
+    live.stop()

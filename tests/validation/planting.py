@@ -44,11 +44,13 @@ def uuid(number: int) -> str:
     return f"00000000-0000-0000-0000-{number:012}"
 
 
-async def validated(dsn: str, *, settings: Mapping[str, Any] | None = None, **asked: Any) -> ValidationReport:
+async def validated(
+    dsn: str, *, settings: Mapping[str, Any] | None = None, examined: int = 100_000, **asked: Any
+) -> ValidationReport:
     """A validation that names every offending row of small tables."""
     resolved = Settings(database_url=dsn, **(settings or {}))
     async with Database.connect(settings=resolved) as db:
-        return await Validator(db, samples=1_000).validate(**asked)
+        return await Validator(db, samples=1_000, examined=examined).validate(**asked)
 
 
 async def planted(dsn: str, plants: Iterable[Plant], **asked: Any) -> ValidationReport:

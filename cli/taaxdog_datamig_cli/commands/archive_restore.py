@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.archive_reports import ArchiveRestore
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli.arguments import names
 from taaxdog_datamig_cli.options import SWITCH
 from taaxdog_datamig_cli.session import Session
 
@@ -35,14 +36,14 @@ async def restore(
     """
     from taaxdog_datamig import ArchiveManager
 
-    names = None if tables is None else [name.strip() for name in tables.split(",") if name.strip()]
-    if names is not None and not names:
+    wanted = None if tables is None else names(tables)
+    if wanted is not None and not wanted:
         raise UsageError("--tables names no table", "`datamig archive show` lists them")
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         manager = ArchiveManager(runner.db, events=runner.events)
         if session.asks and not (yes or dry_run):
-            session.show(await manager.restore(archive, names, dry_run=True))
+            session.show(await manager.restore(archive, wanted, dry_run=True))
             session.confirm("Put these rows back?")
         if not dry_run:
             session.if_interrupted = (
@@ -50,4 +51,4 @@ async def restore(
                 f"Go on with: datamig archive restore {archive}",
             )
         with session.working_on(f"archive {archive}", reporter):
-            return await manager.restore(archive, names, dry_run=dry_run)
+            return await manager.restore(archive, wanted, dry_run=dry_run)

@@ -174,8 +174,13 @@ def _tfns(scene: Scene) -> Iterator[Check]:
                 yield from plain_and_sealed(rule, table.spec.name, column, broken, _faulty(fault))
 
 
+#: Three checks ask about the same value, one after the other.
+_fault = lru_cache(maxsize=1)(tfn.fault)
+_classified = lru_cache(maxsize=1)(phone.classify)
+
+
 def _faulty(fault: tfn.Fault) -> Callable[[str], bool]:
-    return lambda text: tfn.fault(text) == fault
+    return lambda text: _fault(text) == fault
 
 
 def _bank_details(scene: Scene) -> Iterator[Check]:
@@ -204,10 +209,6 @@ def _postcode() -> Check:
         columns=("state", "postcode"),
         violation=over(predicates.postcode_elsewhere, "state", "postcode"),
     )
-
-
-#: Three checks ask about the same number, one after the other.
-_classified = lru_cache(maxsize=1)(phone.classify)
 
 
 def _not_e164(text: str) -> bool:

@@ -1,0 +1,250 @@
+"""Making a backup: one snapshot, several connections, parts as they come, the manifest last."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+from anyio import to_thread
+
+from taaxdog_datamig.backup import manifest, tools
+from taaxdog_datamig.backup.contents import Source, moment, sequences, sources
+from taaxdog_datamig.backup.manifest import BackedUpSequence, BackedUpTable, Manifest
+from taaxdog_datamig.backup.parts import PartWriter, part_writer
+from taaxdog_datamig.crypto import new_data_key
+from taaxdog_datamig.errors import BackupError
+from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from taaxdog_datamig.backup.parts import Part
+    from taaxdog_datamig.backup.stores import Store
+    from taaxdog_datamig.crypto import Keyring
+    from taaxdog_datamig.pg.database import Database
+
+#: Bytes handed to the compressor's thread at a time: less, and changing threads costs more than the work.
+_BATCH = 1 << 20
+#: Batches that may wait for the compressor.
+_WAITING = 4
+#: Settings on which COPY's text form depends, and those that would hide rows or end a long read.
+_SETTLED = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0"
+SCHEMA_PART = "schema.dump.zst"
+
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """What kind of backup is wanted."""
+
+    name: str = ""
+    #: Logical or physical names, as the manager has resolved them to `schema.name`; None: all.
+    tables: Collection[str] | None = None
+    exclude: Collection[str] = ()
+    encrypt: bool = True
+    #: Of zstd.
+    level: int = 1
+    jobs: int = 2
+
+
+@attrs.frozen(kw_only=True)
+class _Piece:
+    source: Source
+    number: int
+    query: str
+
+    @property
+    def weight(self) -> int:
+        return self.source.bytes
+
+
+@server_errors("backing up")
+async def create(
+    db: Database,
+    store: Store,
+    keyring: Keyring | None,
+    wishes: Wishes,
+    progress: Callable[[str, int], None] = lambda _label, _rows: None,
+) -> Manifest:
+    """Make a backup.
+
+    Args:
+        db: the database; a standby will do.
+        store: where it goes.
+        keyring: seals it, where there is one and it is wanted.
+        wishes: what kind.
+        progress: is told of each part that is done: its table and rows.
+
+    Raises:
+        BackupError: it cannot be written, or a table cannot be read whole.
+        DatabaseError: the server went away.
+    """
+    created_at = datetime.now(UTC)
+    backup = f"{created_at:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
+    key = new_data_key() if keyring is not None and wishes.encrypt else None
+    kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
+    async with Snapshot.take(db) as snapshot:
+        await snapshot.connection.execute(_SETTLED)
+        about = await moment(snapshot.connection)
+        everything = await sources(snapshot.connection)
+        wanted = _wanted(everything, wishes)
+        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
+        schema = tools.find("pg_dump", about["server_version"] // 10_000)
+        dumped = await _schema(db, snapshot, schema, writing) if schema is not None else None
+        parts = await _copied(snapshot, wanted, writing, wishes.jobs, progress)
+    async with db.acquire() as connection:
+        # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
+        states = [BackedUpSequence(**state) for state in await sequences(connection)]
+    made = Manifest(
+        id=backup,
+        name=wishes.name,
+        created_at=created_at,
+        finished_at=datetime.now(UTC),
+        database=db.server.database,
+        pg_dump_version=schema.version if schema is not None else None,
+        complete=len(wanted) == len(everything),
+        kid=kid,
+        data_key=wrapped,
+        tables=tuple(_table(source, parts[source.oid]) for source in wanted),
+        sequences=tuple(states),
+        schema_part=dumped.name if dumped is not None else None,
+        parts={part.name: part for part in (*([dumped] if dumped else []), *_all(parts))},
+        **about,
+    )
+    await to_thread.run_sync(_write_manifest, store, made, keyring)
+    return made
+
+
+def _wanted(everything: Sequence[Source], wishes: Wishes) -> list[Source]:
+    def asked(source: Source, names: Collection[str]) -> bool:
+        return source.label in names or source.root in names
+
+    wanted = [
+        source
+        for source in everything
+        if (wishes.tables is None or asked(source, wishes.tables)) and not asked(source, wishes.exclude)
+    ]
+    for source in wanted:
+        if not source.may_select:
+            raise BackupError(
+                f"the role may not read {source.label}",
+                f"GRANT SELECT ON {source.quoted} to it, or leave the table out with --exclude",
+            )
+    return wanted
+
+
+@attrs.frozen(kw_only=True)
+class _Writing:
+    store: Store
+    backup: str
+    key: bytes | None = attrs.field(repr=False)
+    level: int
+
+    def part(self, name: str) -> Any:
+        suffix = "" if self.key is None else ".sealed"
+        return part_writer(self.store, self.backup, name + suffix, key=self.key, level=self.level)
+
+
+async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _Writing) -> Part:
+    words = ["--schema-only", "--format=custom", "--compress=0", f"--snapshot={snapshot.id}"]
+    dump = await tools.run(tool, words, db.dsn)
+
+    def write() -> Part:
+        with writing.part(SCHEMA_PART) as writer:
+            writer.feed(dump)
+            return writer.finish()  # type: ignore[no-any-return]
+
+    return await to_thread.run_sync(write)
+
+
+async def _copied(
+    snapshot: Snapshot,
+    wanted: Sequence[Source],
+    writing: _Writing,
+    jobs: int,
+    progress: Callable[[str, int], None],
+) -> dict[int, dict[int, Part]]:
+    """The parts of every table, by its oid and their number."""
+    pieces = [
+        _Piece(source=source, number=number, query=query)
+        for source in wanted
+        for number, query in enumerate(source.queries())
+    ]
+    pieces.sort(key=lambda piece: piece.weight, reverse=True)
+    parts: dict[int, dict[int, Part]] = defaultdict(dict)
+
+    async def worker() -> None:
+        async with snapshot.share() as connection:
+            await connection.execute(_SETTLED)
+            while pieces:
+                piece = pieces.pop(0)
+                part = await _copy(connection, piece, writing)
+                parts[piece.source.oid][piece.number] = part
+                progress(piece.source.label, part.rows)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(jobs, len(pieces))):
+            group.start_soon(worker)
+    return parts
+
+
+async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
+    name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
+    send, receive = anyio.create_memory_object_stream[bytes](_WAITING)
+    held = bytearray()
+
+    async def take(data: bytes) -> None:
+        nonlocal held
+        held += data
+        if len(held) >= _BATCH:
+            full, held = held, bytearray()
+            await send.send(bytes(full))
+
+    async def compress(writer: PartWriter) -> None:
+        async with receive:
+            async for batch in receive:
+                await to_thread.run_sync(writer.feed, batch)
+
+    # The store's file is opened and renamed on the loop's thread: short, and rare beside the rows.
+    with writing.part(name) as writer:
+        async with anyio.create_task_group() as group:
+            group.start_soon(compress, writer)
+            async with send:
+                tag = await connection.copy_from_query(
+                    piece.query, output=take, format="binary" if piece.source.binary else "text"
+                )
+                if held:
+                    await send.send(bytes(held))
+        return writer.finish(rows=int(tag.rpartition(" ")[2]))  # type: ignore[no-any-return]
+
+
+def _all(parts: dict[int, dict[int, Part]]) -> Iterator[Part]:
+    for numbered in parts.values():
+        for number in sorted(numbered):
+            yield numbered[number]
+
+
+def _table(source: Source, parts: dict[int, Part]) -> BackedUpTable:
+    ordered = [parts[number] for number in sorted(parts)]
+    return BackedUpTable(
+        schema=source.schema,
+        name=source.name,
+        columns=dict(source.columns),
+        format="binary" if source.binary else "text",
+        root=source.root,
+        parts=tuple(part.name for part in ordered),
+        rows=sum(part.rows for part in ordered),
+        size=sum(part.plain_size for part in ordered),
+    )
+
+
+def _write_manifest(store: Store, made: Manifest, keyring: Keyring | None) -> None:
+    data = made.encode(manifest.signer(made.kid, keyring))
+    with store.writer(f"{made.id}/{manifest.NAME}") as write:
+        write(data)

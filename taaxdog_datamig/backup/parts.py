@@ -1,0 +1,162 @@
+"""Parts: a stream compressed with zstd, then sealed, as it goes to the store and as it comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING
+
+import attrs
+import zstandard
+
+from taaxdog_datamig.crypto.chunked import ChunkedSealer, opened
+from taaxdog_datamig.errors import BackupError, TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from taaxdog_datamig.backup.stores import Store
+
+#: Window of the compressor as a power of two, bytes: what a reader needs of memory.
+WINDOW_LOG = 23
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """An object of a backup, as its manifest names it."""
+
+    #: Within the backup's folder.
+    name: str
+    #: Bytes as it is stored, and the SHA-256 of that.
+    size: int
+    sha256: bytes
+    #: Of the stream that it holds, before compression.
+    plain_size: int
+    plain_sha256: bytes
+    #: Rows in it; 0 where it holds none.
+    rows: int = 0
+
+
+def context_of(backup: str, name: str) -> str:
+    """What binds a sealed part to its place."""
+    return f"backup|{backup}|{name}"
+
+
+@attrs.define
+class PartWriter:
+    """Takes a stream and writes a part. Blocks; feed it on a thread, one piece at a time."""
+
+    _write: Callable[[bytes], object]
+    _name: str
+    _sealer: ChunkedSealer | None
+    _compressor: zstandard.ZstdCompressionObj = attrs.field(init=False)
+    _stored: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
+    _plain: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
+    _stored_size: int = attrs.field(default=0, init=False)
+    _plain_size: int = attrs.field(default=0, init=False)
+    level: int = attrs.field(kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            self.level, window_log=WINDOW_LOG, write_checksum=True
+        )
+        self._compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        if self._sealer is not None:
+            self._put(self._sealer.header)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        self._plain.update(data)
+        self._plain_size += len(data)
+        self._pass_on(self._compressor.compress(data))
+
+    def finish(self, rows: int = 0) -> Part:
+        """Take the end of the stream."""
+        self._pass_on(self._compressor.flush())
+        if self._sealer is not None:
+            self._put(self._sealer.finish())
+        return Part(
+            name=self._name,
+            size=self._stored_size,
+            sha256=self._stored.digest(),
+            plain_size=self._plain_size,
+            plain_sha256=self._plain.digest(),
+            rows=rows,
+        )
+
+    def _pass_on(self, compressed: bytes) -> None:
+        if compressed:
+            self._put(compressed if self._sealer is None else self._sealer.update(compressed))
+
+    def _put(self, data: bytes) -> None:
+        self._stored.update(data)
+        self._stored_size += len(data)
+        self._write(data)
+
+
+@contextlib.contextmanager
+def part_writer(
+    store: Store, backup: str, name: str, *, key: bytes | None, level: int
+) -> Iterator[PartWriter]:
+    """Write a part; it is in the store when the block ends. `finish` must be called in it.
+
+    Args:
+        store: where.
+        backup: the backup's id.
+        name: of the part, within the backup.
+        key: seals it; None: it is compressed only.
+        level: of zstd.
+    """
+    sealer = None if key is None else ChunkedSealer(key, context_of(backup, name))
+    with store.writer(f"{backup}/{name}") as write:
+        yield PartWriter(write, name, sealer, level=level)
+
+
+def read_part(store: Store, backup: str, part: Part, *, key: bytes | None) -> Iterator[bytes]:
+    """The stream that a part holds, verified as it comes. Only at its end is it known to be whole.
+
+    Args:
+        store: where.
+        backup: the backup's id.
+        part: as the manifest has it.
+        key: as it was sealed with; None: not sealed.
+
+    Raises:
+        BackupError: the part is missing, cut short, damaged or another one; it is named.
+    """
+    stored, plain = hashlib.sha256(), hashlib.sha256()
+    sizes = [0, 0]
+
+    def counted() -> Iterator[bytes]:
+        for piece in store.read(f"{backup}/{part.name}"):
+            stored.update(piece)
+            sizes[0] += len(piece)
+            yield piece
+
+    pieces = counted() if key is None else opened(counted(), key, context_of(backup, part.name))
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).decompressobj()
+    try:
+        for piece in pieces:
+            data = decompressor.decompress(piece)
+            plain.update(data)
+            sizes[1] += len(data)
+            if sizes[1] > part.plain_size:
+                raise _damaged(backup, part)
+            if data:
+                yield data
+    except (TokenError, zstandard.ZstdError):
+        raise _damaged(backup, part) from None
+    if (
+        not decompressor.eof
+        or decompressor.unused_data
+        or sizes != [part.size, part.plain_size]
+        or (stored.digest(), plain.digest()) != (part.sha256, part.plain_sha256)
+    ):
+        raise _damaged(backup, part)
+
+
+def _damaged(backup: str, part: Part) -> BackupError:
+    return BackupError(
+        f"part {part.name} of backup {backup} is damaged, or another part lies in its place",
+        "Take it from a copy of the backup, or use another backup, and look at the disk",
+    )

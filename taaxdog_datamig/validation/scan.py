@@ -18,7 +18,7 @@ import attrs
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.validation.examine import Examination, stream
 from taaxdog_datamig.validation.model import ExaminedCheck, Failure, Findings, RowCheck
-from taaxdog_datamig.validation.statements import TOO_LONG, attempt, failure_of, in_order
+from taaxdog_datamig.validation.statements import LOCKED, TOO_LONG, attempt, failure_of, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ class TableScan:
                 row = await statements[name].fetchrow(*self._arguments(piece))
         except asyncpg.PostgresError as error:
             failure = failure_of(error)
-            if len(asked) <= 1 or failure.why == TOO_LONG:
+            if len(asked) <= 1 or failure.why in {TOO_LONG, LOCKED}:
                 for condition in asked:
                     self._seen[condition].failure = failure
                 return

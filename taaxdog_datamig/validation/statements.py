@@ -138,10 +138,11 @@ def in_order(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 TOO_LONG = "it was not done within the time for one statement"
+LOCKED = "somebody else has its table locked, such as for ALTER TABLE: try again later"
 #: SQLSTATEs that are the check's own, not the server's state: it wrote, or it met a table that is locked.
 _OWN = {
     "25006": "it tried to write: a check can only read",
-    "55P03": "somebody else has the table locked, such as for ALTER TABLE: try again later",
+    "55P03": LOCKED,
 }
 
 

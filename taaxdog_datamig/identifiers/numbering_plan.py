@@ -52,10 +52,11 @@ def e164(text: str) -> str:
         LookupError: `phonenumbers` has no Australian metadata.
     """
     plan = _plan()
-    kinds = [kind.national_number_pattern for kind in (plan.mobile, plan.fixed_line) if kind]
     # Mobile numbers first, by far the most: their pattern is the shorter one.
-    matches = (f"{text} ~ '^\\+{COUNTRY_CODE}(?:{pattern})$'" for pattern in kinds if pattern)
-    return f"(starts_with({text}, '+{COUNTRY_CODE}') AND ({' OR '.join(matches)}))"
+    kinds = [kind for kind in (plan.mobile, plan.fixed_line) if kind and kind.national_number_pattern]
+    lengths = sorted({len(f"+{COUNTRY_CODE}") + length for kind in kinds for length in kind.possible_length})
+    matches = (f"{text} ~ '^\\+{COUNTRY_CODE}(?:{kind.national_number_pattern})$'" for kind in kinds)
+    return f"(length({text}) IN ({', '.join(map(str, lengths))}) AND ({' OR '.join(matches)}))"
 
 
 def spelling() -> re.Pattern[str]:

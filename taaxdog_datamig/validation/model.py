@@ -87,7 +87,7 @@ class ExaminedCheck(Check):
     suspect: str
     #: Columns to look at; the key is always there.
     looked_at: tuple[str, ...]
-    #: Whether the row breaks the rule.
+    #: Whether the row breaks the rule. Asked of suspects only.
     violated: Callable[[ExaminedRow], bool]
     #: Whether it needs the keys of sensitive columns.
     needs_keys: bool = False

@@ -81,6 +81,17 @@ def phone_e164(text: str) -> str:
     return numbering_plan.e164(text)
 
 
+def phone_spelled(text: str) -> str:
+    """True of Australian numbers that are not in E.164, and can be, in their common spellings.
+
+    Wider spellings are left to `phone.classify`.
+    """
+    from taaxdog_datamig.identifiers import numbering_plan  # noqa: PLC0415 - slow to import, see there
+
+    bare = f"translate({text}, ' -.()' || chr(160), '')"
+    return f"({numbering_plan.diallable(bare)} AND NOT {numbering_plan.e164(text)})"
+
+
 def postcode_elsewhere(state: str, postcode: str) -> str:
     """True where the state, by its abbreviation, has no such postcode."""
     text = f'{postcode} COLLATE "C"'

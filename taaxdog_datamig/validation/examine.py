@@ -200,9 +200,11 @@ class Examination:
         """
         key = ", ".join(f"t.{column.quoted}::text" for column in self._key)
         for condition, number in suspects.items():
-            if not key or number <= self._bounds.examined:
+            effort = max(tally.check.effort for tally in self.groups[condition].tallies)
+            most = self._bounds.examined // effort
+            if not key or number <= most:
                 continue
-            below = self._bounds.examined * _HASHES // number
+            below = most * _HASHES // number
             # hashtextextended gives all 64 bits alike; its top 31 are enough to compare with a share.
             picked = f"((hashtextextended(ROW({key})::text, 0) >> 33) & {_HASHES - 1}) < {below}"
             self.groups[condition].condition = f"({condition}) AND {picked}"

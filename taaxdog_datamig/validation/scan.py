@@ -12,9 +12,11 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 import attrs
 
+from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.validation.examine import Examination, stream
 from taaxdog_datamig.validation.model import ExaminedCheck, Failure, Findings, RowCheck
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
     from asyncpg.prepared_stmt import PreparedStatement
 
-    from taaxdog_datamig.pg.catalog import Leaf
     from taaxdog_datamig.validation.scene import Scene
     from taaxdog_datamig.validation.statements import Outcome
     from taaxdog_datamig.validation.subject import Bounds, Subject
@@ -67,23 +68,30 @@ class TableScan:
     bounds: Bounds
     subject: Subject
     checks: Sequence[RowCheck | ExaminedCheck]
-    #: The partitions, where the table has some.
-    leaves: Sequence[Leaf] = ()
     #: How long it took, once it was run.
     seconds: float = 0.0
     _began: float = attrs.field(default=0.0, init=False)
     _busy: int = attrs.field(default=0, init=False)
     _rows: dict[Piece, int] = attrs.field(factory=dict, init=False)
     _seen: dict[str, _Seen] = attrs.field(init=False)
+    #: SQL by the ids of checks: of offenders or suspects, and of what is certain without a look.
     _conditions: Mapping[str, str] = attrs.field(init=False)
+    _certain: Mapping[str, str] = attrs.field(init=False)
+    _cutting: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
     _pieces: Iterator[Piece] | None = attrs.field(default=None, init=False)
     _now: Examination = attrs.field(init=False)
     _later: Examination = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._conditions = {check.id: self._condition(check) for check in self.checks}
+        self._certain = {
+            check.id: self._bound(check.certain)
+            for check in self.checks
+            if isinstance(check, ExaminedCheck) and check.certain
+        }
         # Checks may share a condition, such as all that open tokens: it is worked out once.
-        self._seen = {condition: _Seen() for condition in self._conditions.values()}
+        conditions = [*self._conditions.values(), *self._certain.values()]
+        self._seen = {condition: _Seen() for condition in conditions}
         examined = [check for check in self.checks if isinstance(check, ExaminedCheck)]
         self._now, self._later = (
             Examination.of(
@@ -98,7 +106,7 @@ class TableScan:
     @property
     def weight(self) -> int:
         """How long it takes, next to others."""
-        return sum(leaf.pages for leaf in self.leaves) or self.subject.table.relation.pages
+        return self.subject.table.relation.pages
 
     @property
     def rows(self) -> int:
@@ -113,27 +121,37 @@ class TableScan:
     @property
     def shares(self) -> int:
         """How many workers can be of use."""
-        return len(self.pieces())
+        relation = self.subject.table.relation
+        return 1 if self.subject.arguments else max(1, relation.pages // PIECE)
 
     def _condition(self, check: RowCheck | ExaminedCheck) -> str:
-        template = check.violation if isinstance(check, RowCheck) else check.suspect
+        return self._bound(check.violation if isinstance(check, RowCheck) else check.suspect)
+
+    def _bound(self, template: str) -> str:
         bound = self.scene.bound(template, self.subject.table)
-        assert bound is not None, check.id
+        assert bound is not None, template
         return bound
 
-    def pieces(self) -> list[Piece]:
-        """The table in parts; a part that is asked about is found by an index, and read at once."""
+    async def _cut(self, connection: PoolConnectionProxy[Any]) -> Iterator[Piece]:
+        """The table in parts; what is asked about of it alone is found by an index, and read at once."""
         if self.subject.arguments:
-            return [Piece(source=self.subject.source, pages=None)]
-        relation = self.subject.table.relation
-        heaps = [(leaf.relation, leaf.pages) for leaf in self.leaves]
+            return iter([Piece(source=self.subject.source, pages=None)])
         found = []
-        for quoted, size in heaps or [(relation.quoted, relation.pages)]:
-            edges = [*range(0, max(size, 1), PIECE), _NO_END]
+        try:
+            async with transaction(connection):
+                # Asked now: before its first ANALYZE the catalog knows no size of a table.
+                heaps = await leaves(connection, self.subject.table.relation.oid)
+        except asyncpg.PostgresError as error:
+            for seen in self._seen.values():
+                seen.failure = failure_of(error)
+            return iter([])
+        for heap in heaps:
+            edges = [*range(0, max(heap.pages, 1), PIECE), _NO_END]
             found += [
-                Piece(source=f"ONLY {quoted} AS t", pages=(edge, after)) for edge, after in pairwise(edges)
+                Piece(source=f"ONLY {heap.relation} AS t", pages=(edge, after))
+                for edge, after in pairwise(edges)
             ]
-        return found
+        return iter(found)
 
     async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome | None:
         """Work on the pieces that are left.
@@ -143,7 +161,9 @@ class TableScan:
         """
         self._began = self._began or time.monotonic()
         self._busy += 1
-        self._pieces = self._pieces or iter(self.pieces())
+        async with self._cutting:
+            if self._pieces is None:
+                self._pieces = await self._cut(connection)
         statements: dict[tuple[str, ...], PreparedStatement[Any]] = {}
         for piece in self._pieces:
             asked = [condition for condition, seen in self._seen.items() if seen.failure is None]
@@ -250,14 +270,15 @@ class TableScan:
         judged = self._now.findings() | self._later.findings()
         for check in self.checks:
             seen = self._seen[self._conditions[check.id]]
-            if seen.failure is not None:
-                outcome[check.id] = seen.failure
-            elif isinstance(check, ExaminedCheck):
-                outcome[check.id] = judged[check.id]
-            else:
-                keys = await self._keys(connection, seen.places)
-                outcome[check.id] = Findings(violations=seen.count, sample_keys=keys)
+            outcome[check.id] = seen.failure or judged.get(check.id) or await self._counted(connection, seen)
+            if check.id in self._certain:
+                certain = self._seen[self._certain[check.id]]
+                more = certain.failure or await self._counted(connection, certain)
+                outcome[check.id] = _together(outcome[check.id], more, self.bounds.samples)
         return outcome
+
+    async def _counted(self, connection: PoolConnectionProxy[Any], seen: _Seen) -> Findings:
+        return Findings(violations=seen.count, sample_keys=await self._keys(connection, seen.places))
 
     async def _look_later(self, connection: PoolConnectionProxy[Any]) -> None:
         """Look at the suspects of which a sample will do, now that it is known how many there are."""
@@ -289,6 +310,19 @@ class TableScan:
             rows = await attempt(connection, query, [[at for place, at in places if place == source]])
             keys += [] if isinstance(rows, Failure) else [row["key"] for row in rows]
         return in_order(keys)
+
+
+def _together(one: Findings | Failure, other: Findings | Failure, samples: int) -> Findings | Failure:
+    """What was judged and what was certain."""
+    if isinstance(one, Failure):
+        return one
+    if isinstance(other, Failure):
+        return other
+    return Findings(
+        violations=one.violations + other.violations,
+        sample_keys=tuple(sorted((*one.sample_keys, *other.sample_keys)))[:samples],
+        note=one.note,
+    )
 
 
 #: Beyond the last page there can be; a heap may have grown since its size was asked.

@@ -13,7 +13,6 @@ import attrs
 
 from taaxdog_datamig.errors import UnknownName
 from taaxdog_datamig.events import Checked, EventBus
-from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
@@ -176,9 +175,6 @@ class Validator:
         bounds = Bounds(samples=self.samples, examined=self.examined, timeout=self.timeout)
         work, results = _planned(scene, bounds, declared, user, wrong)
         outcome: Outcome = {}
-        for unit in work:
-            if isinstance(unit, TableScan) and unit.subject.table.relation.kind == "p":
-                unit.leaves = await leaves(snapshot.connection, unit.subject.table.relation.oid)
         largest_first = sorted(work, key=lambda unit: unit.weight, reverse=True)
         queue = [unit for unit in largest_first for _ in range(min(self.jobs, unit.shares))]
         done = itertools.count(1)
@@ -270,8 +266,8 @@ def _needed(check: Check) -> list[str]:
     match check:
         case RowCheck(violation=violation):
             needed += placeholders(violation)
-        case ExaminedCheck(suspect=suspect, looked_at=looked_at):
-            needed += [*placeholders(suspect), *looked_at]
+        case ExaminedCheck(suspect=suspect, certain=certain, looked_at=looked_at):
+            needed += [*placeholders(suspect), *placeholders(certain), *looked_at]
         case UniqueCheck(terms=terms, where=where):
             needed += [name for term in (*terms, where) for name in placeholders(term)]
         case ReferenceCheck(where=where):

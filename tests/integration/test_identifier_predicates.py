@@ -91,6 +91,13 @@ async def test_what_sql_takes_for_e164_is_left_as_it_stands(database, texts):
     assert [x for x in taken if phone.classify(x) != phone.Phone("e164", x)] == []
 
 
+async def test_what_sql_takes_for_another_spelling_of_a_number_is_one(database, texts):
+    query = f"SELECT x FROM unnest($1::text[]) AS s(x) WHERE {predicates.phone_spelled('x')}"
+    spelled = [x for (x,) in await rows(database, query, texts)]
+    assert len(spelled) >= 3
+    assert [x for x in spelled if phone.classify(x).kind != "e164" or phone.classify(x).value == x] == []
+
+
 async def test_a_state_has_the_postcodes_of_its_ranges_and_no_others(database):
     states = [*postcode.RANGES, "nsw", " VIC ", "Bavaria", "", None]
     codes = [*(f"{number:04}" for number in range(10_000)), "200", "20000", "2x00", " 2000", "", None]

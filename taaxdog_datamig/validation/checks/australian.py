@@ -228,21 +228,30 @@ def _phones(scene: Scene) -> Iterator[Check]:
         for column, here in phones(table).items():
             if not fits(here):
                 continue
-            for rule, judge in (
-                (PHONE_NOT_E164, _not_e164),
-                (PHONE_INVALID, _invalid),
-                (PHONE_NATIONAL_ONLY, _national),
+            for rule, judge, certain in (
+                (PHONE_NOT_E164, _not_e164, over(_spelled, column)),
+                (PHONE_INVALID, _invalid, ""),
+                (PHONE_NATIONAL_ONLY, _national, ""),
             ):
-                yield _written(rule, table.spec.name, column, judge)
+                yield _written(rule, table.spec.name, column, judge, certain)
                 if column in table.sensitive:
                     yield opened(rule, table.spec.name, column, judge)
 
 
-def _written(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) -> ExaminedCheck:
-    """Numbers in plain text that are not plainly in E.164."""
+def _spelled(text: str) -> str:
+    return f"{sealing.plaintext(text)} AND {predicates.phone_spelled(text)}"
+
+
+def _written(
+    rule: Rule, table: str, column: str, judge: Callable[[str], bool], certain: str
+) -> ExaminedCheck:
+    """Numbers in plain text that are neither plainly in E.164 nor plainly spelled in another way."""
 
     def suspect(text: str) -> str:
-        return f"{sealing.plaintext(text)} AND NOT {predicates.phone_e164(text)}"
+        return (
+            f"{sealing.plaintext(text)}"
+            f" AND NOT ({predicates.phone_e164(text)} OR {predicates.phone_spelled(text)})"
+        )
 
     def violated(row: ExaminedRow) -> bool:
         return judge(row[column] or "")
@@ -255,6 +264,8 @@ def _written(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) 
         suspect=over(suspect, column),
         looked_at=(column,),
         violated=violated,
-        # Reading one costs up to 50 microseconds, and before normalize-phones all may be suspects.
+        certain=certain,
+        # Reading one costs up to 50 microseconds.
         may_sample=True,
+        effort=10,
     )

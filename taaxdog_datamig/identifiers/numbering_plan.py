@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from phonenumbers import PhoneNumber, PhoneNumberDesc
 
-__all__ = ["COUNTRY_CODE", "REGION", "diallable", "e164", "national_significant_number", "read", "spelling"]
+__all__ = ["COUNTRY_CODE", "REGION", "diallable", "national_significant_number", "read", "spelling"]
 
 REGION: Final = "AU"
 #: Christmas Island and the Cocos Islands share it.
@@ -40,24 +40,11 @@ def read(text: str) -> PhoneNumber | None:
     return number if is_valid_number(number) else None
 
 
-def e164(text: str) -> str:
-    """SQL, true of Australian mobile and fixed-line numbers in E.164, and of nothing else.
-
-    PostgreSQL reads the plan's patterns as Python does.
-
-    Args:
-        text: SQL of the value, of type text.
-
-    Raises:
-        LookupError: `phonenumbers` has no Australian metadata.
-    """
-    return _matching(text, (f"+{COUNTRY_CODE}",))
-
-
 def diallable(text: str) -> str:
     """SQL, true of Australian mobile and fixed-line numbers in the two commonest spellings of their digits.
 
-    These are the national one (0491570006) and E.164. `phonenumbers` reads each as that number.
+    These are the national one (0491570006) and E.164. `phonenumbers` reads each as that number, and PostgreSQL
+    the plan's patterns as Python does.
 
     Args:
         text: SQL of the value, of type text, without separators.
@@ -65,20 +52,15 @@ def diallable(text: str) -> str:
     Raises:
         LookupError: `phonenumbers` has no Australian metadata.
     """
-    return _matching(text, (_plan().national_prefix or "", f"+{COUNTRY_CODE}"))
-
-
-def _matching(text: str, prefixes: Sequence[str]) -> str:
-    """True of one of the prefixes before a mobile or fixed-line number."""
     plan = _plan()
+    prefixes = (plan.national_prefix or "", f"+{COUNTRY_CODE}")
     # Mobile numbers first, by far the most: their pattern is the shorter one.
     kinds = [kind for kind in (plan.mobile, plan.fixed_line) if kind and kind.national_number_pattern]
-    lengths = {
-        len(prefix) + length for prefix in prefixes for kind in kinds for length in kind.possible_length
-    }
+    possible = {length for kind in kinds for length in kind.possible_length}
+    lengths = sorted({len(prefix) + length for prefix in prefixes for length in possible})
     before = _any(*map(re.escape, prefixes))
     matches = (f"{text} ~ '^{before}(?:{kind.national_number_pattern})$'" for kind in kinds)
-    return f"(length({text}) IN ({', '.join(map(str, sorted(lengths)))}) AND ({' OR '.join(matches)}))"
+    return f"(length({text}) IN ({', '.join(map(str, lengths))}) AND ({' OR '.join(matches)}))"
 
 
 def spelling() -> re.Pattern[str]:

@@ -38,7 +38,8 @@ async def test_a_partitioned_table_is_read_partition_by_partition(database, monk
            PARTITION BY RANGE (id);
            CREATE TABLE goals_1 PARTITION OF goals FOR VALUES FROM (0) TO (1000);
            CREATE TABLE goals_2 PARTITION OF goals FOR VALUES FROM (1000) TO (9000);
-           INSERT INTO goals SELECT i, 'ACTIVE', 1 + (i % 500 = 7)::int, 1 FROM generate_series(0, 2999) AS i""",
+           INSERT INTO goals
+           SELECT i, 'ACTIVE', 1 + (i % 500 = 7)::int, 1 FROM generate_series(0, 2999) AS i""",
     )
     report = await validated(database, checks=["goal-over-target"])
     (check,) = [each for each in report.checks if not each.skipped]

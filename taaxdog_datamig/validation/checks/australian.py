@@ -248,10 +248,7 @@ def _written(
     """Numbers in plain text that are neither plainly in E.164 nor plainly spelled in another way."""
 
     def suspect(text: str) -> str:
-        return (
-            f"{sealing.plaintext(text)}"
-            f" AND NOT ({predicates.phone_e164(text)} OR {predicates.phone_spelled(text)})"
-        )
+        return f"{sealing.plaintext(text)} AND NOT {predicates.phone_known(text)}"
 
     def violated(row: ExaminedRow) -> bool:
         return judge(row[column] or "")

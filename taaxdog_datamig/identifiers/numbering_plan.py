@@ -43,8 +43,8 @@ def read(text: str) -> PhoneNumber | None:
 def diallable(text: str) -> str:
     """SQL, true of Australian mobile and fixed-line numbers in the two commonest spellings of their digits.
 
-    These are the national one (0491570006) and E.164. `phonenumbers` reads each as that number, and PostgreSQL
-    the plan's patterns as Python does.
+    These are the national one (0491570006) and E.164. `phonenumbers` reads each as that number, and
+    PostgreSQL the plan's patterns as Python does.
 
     Args:
         text: SQL of the value, of type text, without separators.

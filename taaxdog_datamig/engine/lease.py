@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from taaxdog_datamig.engine.groups import only_error
 from taaxdog_datamig.errors import LeaseLost
+from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Fault, classify, refused
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Mode, persistently
-from taaxdog_datamig.engine.groups import only_error
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.events import Progress
 from taaxdog_datamig.pg.condition import leftovers, progress
+from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Fault, classify, sqlstate
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from taaxdog_datamig.engine.groups import only_error
+from taaxdog_datamig.pg.groups import only_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -42,3 +42,8 @@ ORDER BY 1, 2
 -- name: moment
 SELECT current_setting('server_version_num')::int AS server_version,
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END)::text AS lsn
+
+-- name: filled_views
+-- Materialized views that hold rows.
+SELECT format('%s.%s', n.nspname, c.relname) AS label FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname !~ '^pg_' ORDER BY 1

@@ -12,7 +12,7 @@ import attrs
 from anyio import to_thread
 
 from taaxdog_datamig.backup import manifest, tools
-from taaxdog_datamig.backup.contents import Source, moment, sequences, sources
+from taaxdog_datamig.backup.contents import Source, filled_views, moment, sequences, sources
 from taaxdog_datamig.backup.manifest import BackedUpSequence, BackedUpTable, Manifest
 from taaxdog_datamig.backup.parts import PartWriter, part_writer
 from taaxdog_datamig.crypto import new_data_key
@@ -93,6 +93,7 @@ async def create(
         await snapshot.connection.execute(_SETTLED)
         about = await moment(snapshot.connection)
         everything = await sources(snapshot.connection)
+        views = await filled_views(snapshot.connection)
         wanted = _wanted(everything, wishes)
         writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
         schema = tools.find("pg_dump", about["server_version"] // 10_000)
@@ -113,6 +114,7 @@ async def create(
         data_key=wrapped,
         tables=tuple(_table(source, parts[source.oid]) for source in wanted),
         sequences=tuple(states),
+        filled_views=tuple(views),
         schema_part=dumped.name if dumped is not None else None,
         parts={part.name: part for part in (*([dumped] if dumped else []), *_all(parts))},
         **about,

@@ -84,6 +84,8 @@ class Manifest:
     schema_part: str | None
     parts: Mapping[str, Part]
     warnings: tuple[str, ...] = ()
+    #: Materialized views, `schema.name`, that held rows. Their definitions alone are in the schema.
+    filled_views: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -158,6 +160,7 @@ def decode(data: bytes, where: str) -> Manifest:
                 "sequences": tuple(BackedUpSequence(**sequence) for sequence in body["sequences"]),
                 "parts": {part.name: part for part in parts},
                 "warnings": tuple(body["warnings"]),
+                "filled_views": tuple(body["filled_views"]),
             }
         )
     except (ValueError, TypeError, KeyError, AttributeError):

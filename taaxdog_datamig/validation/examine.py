@@ -207,7 +207,8 @@ class Examination:
             below = most * _HASHES // number
             # hashtextextended gives all 64 bits alike; its top 31 are enough to compare with a share.
             picked = f"((hashtextextended(ROW({key})::text, 0) >> 33) & {_HASHES - 1}) < {below}"
-            self.groups[condition].condition = f"({condition}) AND {picked}"
+            # The cheap look first.
+            self.groups[condition].condition = f"{picked} AND ({condition})"
             self.groups[condition].of = number
 
     def findings(self) -> dict[str, Findings | Failure]:

@@ -18,11 +18,12 @@ WITH RECURSIVE col AS (
         UNION ALL SELECT r.rngtypid FROM pg_range r WHERE r.rngmultitypid = t.oid) x
 ), local AS (
     -- In binary, reg* types travel as OIDs, composites and arrays with the OIDs of types that the other
-    -- database numbers in its own way, and a type without send and receive functions not at all.
+    -- database numbers in its own way, and a type without send and receive functions not at all. An empty
+    -- tsquery is sent in a form that the server itself does not take.
     SELECT DISTINCT h.type FROM held h JOIN pg_type t ON t.oid = h.within
     WHERE t.typsend = 0 OR t.typreceive = 0 OR t.typtype IN ('c', 'p')
        OR (t.typlen = -1 AND t.typelem >= 16384)
-       OR (t.typnamespace = 'pg_catalog'::regnamespace AND t.typname ~ '^reg[a-z]+$')
+       OR (t.typnamespace = 'pg_catalog'::regnamespace AND t.typname ~ '^(reg[a-z]+|tsquery)$')
 ), cols AS (
     SELECT attrelid, array_agg(name ORDER BY attnum) AS columns, array_agg(type ORDER BY attnum) AS types,
            NOT bool_or(atttypid IN (SELECT type FROM local)) AS binary

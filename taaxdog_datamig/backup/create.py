@@ -16,7 +16,6 @@ from taaxdog_datamig.backup.contents import Source
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
 from taaxdog_datamig.backup.parts import PartWriter, part_writer
 from taaxdog_datamig.crypto import new_data_key
-from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 

@@ -71,12 +71,18 @@ WHERE p.puballtables OR to_jsonb(p) -> 'puballsequences' = 'true'
    OR p.oid IN (SELECT d.refobjid FROM pg_depend d WHERE d.refclassid = 'pg_publication'::regclass
                 AND d.classid = to_regclass('pg_catalog.pg_publication_namespace'))
 UNION ALL
+SELECT format('foreign data wrapper %I', w.fdwname) FROM pg_foreign_data_wrapper w
+WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.objid = w.oid
+                  AND e.classid = 'pg_foreign_data_wrapper'::regclass AND e.deptype = 'e')
+UNION ALL
 SELECT format('subscription %I', subname) FROM pg_subscription
 WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 UNION ALL
 SELECT format('function %s', p.oid::regprocedure) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE NOT l.lanpltrusted AND p.oid >= 16384
-  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.objid = p.oid AND e.classid = 'pg_proc'::regclass AND e.deptype = 'e')
+WHERE NOT l.lanpltrusted AND p.prokind <> 'a' AND p.oid >= 16384
+  -- An extension brings its functions along, a range its constructors.
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.objid = p.oid AND e.classid = 'pg_proc'::regclass
+                  AND e.deptype IN ('e', 'i'))
 ORDER BY 1
 
 -- name: settings

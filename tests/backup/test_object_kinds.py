@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 import asyncpg
 import pytest
 
 from taaxdog_datamig import Database
+from taaxdog_datamig.backup import create as creating
 from taaxdog_datamig.backup import tools
-from taaxdog_datamig.backup.create import create
 from taaxdog_datamig.backup.large_objects import restore_large_objects
 from taaxdog_datamig.backup.parts import read_part
 from taaxdog_datamig.embedded import EmbeddedServer
@@ -83,8 +84,9 @@ def round_trip(databases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("objects")
 
     async def go():
-        async with objects.roles(source), manager_of(source, folder) as manager:
-            await objects.fill(source)
+        await objects.make_roles(source)
+        await objects.fill(source)
+        async with manager_of(source, folder) as manager:
             made = await manager.create()
             manifest, key = await manager.find(made.id)
             after = await put_back(manager, manifest, key, target, folder / "schema.dump")
@@ -93,7 +95,6 @@ def round_trip(databases, tmp_path_factory):
     yield source, folder, *anyio.run(go)
     databases.drop(source)
     databases.drop(target)
-    databases._portal.call(databases._connection.execute, f"DROP ROLE IF EXISTS {', '.join(objects.ROLES)}")
 
 
 def test_every_definition_comes_back(round_trip):
@@ -105,7 +106,78 @@ def test_every_row_large_object_and_sequence_comes_back(round_trip):
     *_, (before, _), (after, _) = round_trip
     different = sorted(name for name in before | after if before.get(name) != after.get(name))
     assert different == []
-    assert len(before) > 50
+    assert len(before) > 35
+
+
+def test_what_a_restore_needs_or_lacks_is_said_before(round_trip):
+    warnings = "\n".join(round_trip[2].warnings)
+    for name in (
+        "app.remote",
+        "app.unlogged",
+        "citext 1",
+        "objects_reader",
+        "event trigger stay_out",
+        "publication schema_wide",
+        "has_boss on app.lax",
+        "app.untidy(text)",
+    ):
+        assert name in warnings, name
+    assert "app.tidy" not in warnings, "it sets its search path"
+    assert "passwords" not in warnings, "the schema is sealed"
+
+
+def test_rows_travel_in_binary_unless_the_form_is_bound_to_the_database(round_trip):
+    text = {table.label for table in round_trip[3].tables if table.format == "text"}
+    assert text == {"app.shapes", "app.own_types", "app.names_of", "app.rights"}
+
+
+async def refused(manager, **wishes):
+    with pytest.raises(BackupError) as caught:
+        await manager.create(**wishes)
+    assert not list(manager.settings.backup_dir.rglob("*")), "nothing was written"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("role", "what"),
+    [
+        ("pg_read_all_data", "row-level security would hide rows of app.guarded"),
+        ("pg_monitor", "the role may not read "),
+    ],
+)
+def test_a_role_that_does_not_see_all_rows_gets_no_backup(databases, round_trip, tmp_path, role, what):
+    source = round_trip[0]
+
+    async def go():
+        connection = await asyncpg.connect(source)
+        try:
+            await connection.execute(f"DROP ROLE IF EXISTS objects_{role}")
+            await connection.execute(f"CREATE ROLE objects_{role} LOGIN IN ROLE {role}")
+        finally:
+            await connection.close()
+        parts = urlsplit(source)
+        reader = urlunsplit(parts._replace(netloc=f"objects_{role}@{parts.netloc.rpartition('@')[2]}"))
+        async with manager_of(reader, tmp_path / "refused") as manager:
+            return await refused(manager)
+
+    assert what in anyio.run(go).what
+
+
+async def test_a_table_truncated_between_snapshot_and_lock_gives_no_backup(database, tmp_path, monkeypatch):
+    """Its rows are gone for the snapshot, too: nothing must be taken for all of them."""
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    chosen = creating._chosen
+
+    async def late(*given, **more):
+        found = await chosen(*given, **more)
+        await connection.execute("TRUNCATE t")
+        return found
+
+    monkeypatch.setattr(creating, "_chosen", late)
+    async with manager_of(database, tmp_path / "truncated") as manager:
+        assert "public.t was truncated" in (await refused(manager)).what
+    await connection.close()
 
 
 @pytest.mark.skipif(not OLDER.is_dir(), reason="PostgreSQL 15 is not installed here")
@@ -114,17 +186,18 @@ def test_a_backup_of_postgresql_15_comes_back_on_this_version(databases, tmp_pat
     target = databases.create()
 
     async def go(dsn):
-        async with objects.roles(dsn), objects.roles(target):
-            connection = await asyncpg.connect(dsn)
-            await connection.execute("CREATE DATABASE objects TEMPLATE template0")
-            await connection.close()
-            source = with_database(dsn, "objects")
-            await objects.fill(source)
-            async with manager_of(source, tmp_path / "backups") as manager:
-                made = await manager.create()
-                manifest, key = await manager.find(made.id)
-                after = await put_back(manager, manifest, key, target, tmp_path / "schema.dump")
-            return manifest, await inspect(source), after
+        await objects.make_roles(dsn)
+        await objects.make_roles(target)
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("CREATE DATABASE objects TEMPLATE template0")
+        await connection.close()
+        source = with_database(dsn, "objects")
+        await objects.fill(source)
+        async with manager_of(source, tmp_path / "backups") as manager:
+            made = await manager.create()
+            manifest, key = await manager.find(made.id)
+            after = await put_back(manager, manifest, key, target, tmp_path / "schema.dump")
+        return manifest, await inspect(source), after
 
     try:
         with monkeypatch.context() as patched:
@@ -139,4 +212,6 @@ def test_a_backup_of_postgresql_15_comes_back_on_this_version(databases, tmp_pat
         databases.drop(target)
     assert manifest.server_version // 10_000 == 15
     assert after[0] == before[0]
-    assert after[1].splitlines() == before[1].splitlines()
+    # Newer servers name a view's columns with fewer tables before them.
+    definitions = [re.sub(r"\b\w+\.(?=\w)", "", text).splitlines() for _, text in (before, after)]
+    assert definitions[0] == definitions[1]

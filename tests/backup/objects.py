@@ -30,7 +30,8 @@ SINCE = {
 #: A partition by hash of an enum may hold other rows elsewhere, since the hash is of the label's OID.
 _HEAPS = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm', 'p') AND c.relispopulated AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    WHERE c.relkind IN ('r', 'm', 'p') AND c.relispopulated AND NOT c.relispartition
+      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.atttypid = 'oid[]'::regtype)
 """
 _LARGE_OBJECTS = """
@@ -69,8 +70,7 @@ async def catalog(dsn: str, least: int) -> str:
     assert tool is not None
     text = (await tools.run(tool, ["--schema-only"], dsn)).decode()
     # Which server it was, and a random word that guards psql.
-    text = re.sub(r"^(-- Dumped .*|\\(un)?restrict .*)\n", "", text, flags=re.MULTILINE)
-    return text
+    return re.sub(r"^(-- Dumped .*|\\(un)?restrict .*)\n", "", text, flags=re.MULTILINE)
 
 
 async def contents(db: Database) -> dict[str, Any]:

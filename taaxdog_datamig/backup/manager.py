@@ -18,10 +18,10 @@ from taaxdog_datamig.backup.parts import read_part
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
 from taaxdog_datamig.backup.restore import restore
 from taaxdog_datamig.backup.stores import DirectoryStore
+from taaxdog_datamig.checksum import named_tables
 from taaxdog_datamig.crypto import Keyring, document
 from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, UnknownName, UsageError
 from taaxdog_datamig.ledger import Ledger, installed_version
-from taaxdog_datamig.profile import FittedProfile, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -106,12 +106,7 @@ class BackupManager:
         if not names:
             return frozenset()
         assert self.db is not None
-        async with self.db.acquire() as connection:
-            profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
-            found = {name: await profile.table(connection, name) for name in names}
-        if missing := sorted(name for name, table in found.items() if table is None):
-            raise UnknownName(f"there is no table {missing[0]!r} here", "Names may be `schema.table`, too")
-        return frozenset(table.relation.label for table in found.values() if table is not None)
+        return frozenset(named.relation.label for named in await named_tables(self.db, names))
 
     async def restore(
         self,

@@ -91,6 +91,32 @@ async def run(tool: Tool, words: Sequence[str], dsn: str, given: bytes | None = 
     return done.stdout
 
 
+async def complaints(tool: Tool, words: Sequence[str], dsn: str, options: str = "") -> list[str]:
+    """The errors that the program tells of, one line each; none when it succeeded.
+
+    What follows an error is left out: the server's detail may quote a row.
+
+    Args:
+        tool: the program.
+        words: its arguments.
+        dsn: the database's URL.
+        options: settings of its sessions, as PGOPTIONS spells them.
+    """
+    given = libpq_environment(dsn)
+    # English, so that errors can be told from what follows them.
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        **given,
+        "PGOPTIONS": f"{given.get('PGOPTIONS', '')} {options}",
+    }
+    done = await anyio.run_process([str(tool.path), *words], check=False, env=environment)
+    if not done.returncode:
+        return []
+    lines = done.stderr.decode(errors="replace").splitlines()
+    return [line for line in lines if "error:" in line or "ERROR:" in line] or ["no reason given"]
+
+
 def libpq_environment(dsn: str) -> dict[str, str]:
     """The variables that say to libpq what a URL says."""
     from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415  not for `--help`

@@ -10,8 +10,9 @@ from typing import Final
 from taaxdog_datamig.crypto.field import PREFIX
 from taaxdog_datamig.crypto.legacy import SHORTEST
 
-#: In no value that the application sealed: anything but base64, which blanks may surround.
-_NO_BASE64: Final = "[^-A-Za-z0-9+/=_[:space:]]|[^[:space:]][[:space:]]+[^[:space:]]"
+#: Something else between characters of base64: in no value that the application sealed. (Blanks around one
+#: are let go of.)
+_NO_BASE64: Final = "[-A-Za-z0-9+/=_][^-A-Za-z0-9+/=_]+[-A-Za-z0-9+/=_]"
 
 
 def plaintext(text: str) -> str:

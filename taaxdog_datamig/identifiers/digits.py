@@ -21,3 +21,9 @@ def digits_of(text: str) -> str | None:
 def weighted_sum(digits: str, weights: Sequence[int]) -> int:
     """Sum the digits, each times its weight; both have the same length."""
     return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
+
+
+def luhn(digits: str) -> bool:
+    """Tell whether digits pass the check of payment cards (ISO/IEC 7812-1, annex B)."""
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (doubled + sum(map(int, digits[::-2]))) % 10 == 0

@@ -26,6 +26,8 @@ class ColumnSpec:
     optional: bool = False
     #: What populate-metadata fills it with where it is NULL, as text; None: nothing.
     default: str | None = None
+    #: Whether people may write anything into it; None: as its type and name say.
+    free_text: bool | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +135,8 @@ def _table(name: str, spec: Any) -> TableSpec:
 
 
 def _column(where: str, name: str, spec: Any) -> ColumnSpec:
-    values = _checked(where, spec, {"names": list, "sensitive": bool, "optional": bool, "default": str})
+    known = {"names": list, "sensitive": bool, "optional": bool, "default": str, "free_text": bool}
+    values = _checked(where, spec, known)
     if values.get("sensitive") and "default" in values:
         raise SettingsError(
             f"profile: {where} is sensitive and has a default", "What all rows get is no secret: leave it out"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taaxdog_datamig.validation.checks import australian, business, consistency, integrity, security
+from taaxdog_datamig.validation.checks import australian, business, consistency, integrity, leaks, security
 
 if TYPE_CHECKING:
     from taaxdog_datamig.validation.model import Check, Rule
     from taaxdog_datamig.validation.scene import Scene
 
-_MODULES = (integrity, consistency, business, australian, security)
+_MODULES = (integrity, consistency, business, australian, security, leaks)
 
 #: Every built-in rule, in the order of the reference.
 RULES: tuple[Rule, ...] = tuple(rule for module in _MODULES for rule in module.RULES)

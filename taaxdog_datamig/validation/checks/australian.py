@@ -174,8 +174,13 @@ def _tfns(scene: Scene) -> Iterator[Check]:
                 yield from plain_and_sealed(rule, table.spec.name, column, broken, _faulty(fault))
 
 
+#: Three checks ask about the same value, one after the other.
+_fault = lru_cache(maxsize=1)(tfn.fault)
+_classified = lru_cache(maxsize=1)(phone.classify)
+
+
 def _faulty(fault: tfn.Fault) -> Callable[[str], bool]:
-    return lambda text: tfn.fault(text) == fault
+    return lambda text: _fault(text) == fault
 
 
 def _bank_details(scene: Scene) -> Iterator[Check]:
@@ -206,10 +211,6 @@ def _postcode() -> Check:
     )
 
 
-#: Three checks ask about the same number, one after the other.
-_classified = lru_cache(maxsize=1)(phone.classify)
-
-
 def _not_e164(text: str) -> bool:
     return rewritten(_classified(text), text) is not None
 
@@ -227,21 +228,27 @@ def _phones(scene: Scene) -> Iterator[Check]:
         for column, here in phones(table).items():
             if not fits(here):
                 continue
-            for rule, judge in (
-                (PHONE_NOT_E164, _not_e164),
-                (PHONE_INVALID, _invalid),
-                (PHONE_NATIONAL_ONLY, _national),
+            for rule, judge, certain in (
+                (PHONE_NOT_E164, _not_e164, over(_spelled, column)),
+                (PHONE_INVALID, _invalid, ""),
+                (PHONE_NATIONAL_ONLY, _national, ""),
             ):
-                yield _written(rule, table.spec.name, column, judge)
+                yield _written(rule, table.spec.name, column, judge, certain)
                 if column in table.sensitive:
                     yield opened(rule, table.spec.name, column, judge)
 
 
-def _written(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) -> ExaminedCheck:
-    """Numbers in plain text that are not plainly in E.164."""
+def _spelled(text: str) -> str:
+    return f"{sealing.plaintext(text)} AND {predicates.phone_spelled(text)}"
+
+
+def _written(
+    rule: Rule, table: str, column: str, judge: Callable[[str], bool], certain: str
+) -> ExaminedCheck:
+    """Numbers in plain text that are neither plainly in E.164 nor plainly spelled in another way."""
 
     def suspect(text: str) -> str:
-        return f"{sealing.plaintext(text)} AND NOT {predicates.phone_e164(text)}"
+        return f"{sealing.plaintext(text)} AND NOT {predicates.phone_known(text)}"
 
     def violated(row: ExaminedRow) -> bool:
         return judge(row[column] or "")
@@ -254,6 +261,8 @@ def _written(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) 
         suspect=over(suspect, column),
         looked_at=(column,),
         violated=violated,
-        # Reading one costs up to 50 microseconds, and before normalize-phones all may be suspects.
+        certain=certain,
+        # Reading one costs up to 50 microseconds.
         may_sample=True,
+        effort=10,
     )

@@ -10,7 +10,7 @@ from taaxdog_datamig.migration.expiry import EXPIRING_TABLES, USER_TOKENS, expir
 from taaxdog_datamig.passwords import LegacyForm, recognise
 from taaxdog_datamig.passwords import predicates as hashes
 from taaxdog_datamig.profile import over
-from taaxdog_datamig.validation.checks.sealed import holds_tfn, holds_two_factor_secret, sensitive
+from taaxdog_datamig.validation.checks.sealed import holds_tfn, holds_two_factor_secret, must_open, sensitive
 from taaxdog_datamig.validation.model import Check, ExaminedCheck, RowCheck, Rule
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ def _sealing(table: str, column: str) -> Iterator[Check]:
     yield _opening(LEGACY_TOKEN, table, column, _perhaps_legacy, "legacy")
     yield _opening(TOKEN_DOES_NOT_OPEN, table, column, predicates.sealed, "does_not_open")
     yield _opening(TOKEN_UNKNOWN_KEY, table, column, predicates.sealed, "foreign_key_id")
-    yield _opening(TOKEN_MALFORMED, table, column, predicates.sealed, "malformed")
+    # What the application sealed may turn out to be a token itself.
+    yield _opening(TOKEN_MALFORMED, table, column, must_open, "malformed")
 
 
 def _perhaps_legacy(text: str) -> str:

@@ -187,8 +187,3 @@ async def moment(connection: PoolConnectionProxy[Any]) -> dict[str, Any]:
     row = await connection.fetchrow(_SQL["moment"])
     assert row is not None
     return dict(row)
-
-
-async def filled_views(connection: PoolConnectionProxy[Any]) -> list[str]:
-    """The materialized views that hold rows, as `schema.name`."""
-    return [row["label"] for row in await connection.fetch(_SQL["filled_views"])]

@@ -16,6 +16,7 @@ from taaxdog_datamig.backup import contents as reading
 from taaxdog_datamig.backup import create as creating
 from taaxdog_datamig.backup import tools
 from taaxdog_datamig.backup.large_objects import restore_large_objects
+from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.parts import read_part
 from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.errors import BackupError
@@ -58,7 +59,8 @@ async def put_back(manager, manifest, key, target, dump, views=("filled", "of_fi
                     await load(part, into_root[0], table.format, columns, into_root[1])
             if manifest.large_objects is not None:
                 async with connection.transaction():
-                    await restore_large_objects(connection, manifest.large_objects, load)
+                    backup = OpenBackup(store=manager.store, manifest=manifest, key=key)
+                    await restore_large_objects(connection, backup)
             for state in manifest.sequences:
                 await connection.execute(
                     "SELECT setval(format('%I.%I', $1::text, $2::text)::regclass, $3, $4)",
@@ -114,6 +116,23 @@ def test_every_row_large_object_and_sequence_comes_back(round_trip):
     different = sorted(name for name in before | after if before.get(name) != after.get(name))
     assert different == []
     assert len(before) > 35
+
+
+def test_a_restore_brings_all_of_it_back(databases, round_trip):
+    _, _, folder, made, _, before, _ = round_trip
+    target = databases.create()
+
+    async def go():
+        async with manager_of(target, folder) as manager:
+            await manager.restore(made.id)
+        return await inspect(target)
+
+    try:
+        contents, definitions = anyio.run(go)
+    finally:
+        databases.drop(target)
+    assert definitions.splitlines() == before[1].splitlines()
+    assert sorted(name for name in before[0] if before[0][name] != contents.get(name)) == []
 
 
 def test_what_a_restore_needs_or_lacks_is_said_before(round_trip):

@@ -148,6 +148,11 @@ async def state(connection: PoolConnectionProxy[Any], sequence: SequenceName) ->
     return {"schema": sequence.schema, "name": sequence.name, **row}
 
 
+async def filled_views(connection: PoolConnectionProxy[Any]) -> list[str]:
+    """Labels of the materialized views that hold rows."""
+    return [row["label"] for row in await connection.fetch(_SQL["filled_views"])]
+
+
 async def large_objects(connection: PoolConnectionProxy[Any]) -> LargeObjects | None:
     """The large objects; None where there are none."""
     row = await connection.fetchrow(_SQL["large_objects"])

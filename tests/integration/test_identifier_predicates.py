@@ -82,7 +82,7 @@ async def test_sql_and_python_judge_alike(database, texts, name):
     assert {True, False} <= {bool(each) for each in found.values()}
 
 
-KNOWN = predicates.phone_known("x")
+A_NUMBER = predicates.phone_known("x")
 
 
 async def test_what_sql_takes_for_e164_is_left_as_it_stands(database, texts):
@@ -96,7 +96,7 @@ async def test_what_sql_takes_for_e164_is_left_as_it_stands(database, texts):
 
 
 async def test_what_sql_takes_for_another_spelling_of_a_number_is_one(database, texts):
-    spelling = predicates.phone_spelled("x", KNOWN)
+    spelling = predicates.phone_spelled("x", A_NUMBER)
     query = f"SELECT x FROM unnest($1::text[]) AS s(x) WHERE {spelling}"
     spelled = [x for (x,) in await rows(database, query, texts)]
     assert len(spelled) >= 3

@@ -30,8 +30,8 @@ from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.validation import FunctionCheck, ReferenceCheck, RowCheck, UniqueCheck
 from taaxdog_datamig.validation.checks import builtin_checks
-from taaxdog_datamig.validation.scan import Subject
 from taaxdog_datamig.validation.scene import Scene
+from taaxdog_datamig.validation.subject import Subject
 from taaxdog_datamig.validation.validator import _inapplicable
 
 RIVALS = Path(__file__).parent / "rivals"
@@ -65,9 +65,10 @@ async def queries(db: Database) -> list[Query]:
             where: str | None = None
             if isinstance(check, UniqueCheck):
                 terms = ", ".join(scene.bound(term, table) or "" for term in check.terms)
+                given = scene.bound(check.where, table)
                 counting = (
                     f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM {source}"
-                    f" WHERE {scene.bound(check.where, table)} GROUP BY {terms} HAVING count(*) > 1) AS groups"
+                    f" WHERE {given} GROUP BY {terms} HAVING count(*) > 1) AS groups"
                 )
             elif isinstance(check, ReferenceCheck):
                 given = scene.bound(check.where, table)
@@ -180,9 +181,8 @@ async def main(arguments: argparse.Namespace) -> None:
             if python:
                 mine, report = await ours(settings, arguments.jobs, checks=wanted)
                 theirs = rival(python, script, server.dsn, simple, report)
-                print(
-                    f"{len(simple)} row checks: ours {mine:.2f} s, {script} {theirs:.2f} s: {theirs / mine:.1f}x"
-                )
+                print(f"{len(simple)} row checks: ours {mine:.2f} s, {script} {theirs:.2f} s", end="")
+                print(f": {theirs / mine:.1f}x", flush=True)
 
 
 if __name__ == "__main__":

@@ -176,6 +176,10 @@ class Settings:
     legacy_passwords: tuple[Mapping[str, Any], ...] = attrs.field(default=(), validator=_tables)
     #: Importable modules with custom migrations.
     migrations: tuple[str, ...] = attrs.field(default=(), validator=_names)
+    #: A run is refused when something as severe, which no migration mends, is found in what it changes.
+    block_on: str = attrs.field(
+        default="critical", validator=_one_of("critical", "high", "medium", "low", "warning", "never")
+    )
     #: Checks of the user's own: tables as `validation.custom` reads them, or importable modules.
     checks: tuple[Mapping[str, Any] | str, ...] = attrs.field(default=(), validator=_checks)
     #: Overrides of the built-in profile, as in `[profile]` of datamig.toml.

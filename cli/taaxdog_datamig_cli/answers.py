@@ -13,7 +13,7 @@ import attrs
 from taaxdog_datamig.backup import BackupRecord, Verdict
 from taaxdog_datamig.engine.archive_reports import ArchiveRecord
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
-from taaxdog_datamig.validation import Rule
+from taaxdog_datamig.validation import Rule, ValidationReport
 
 
 @attrs.frozen
@@ -144,6 +144,8 @@ class Demo:
     """`demo`: what each step said."""
 
     users: int
+    #: What was wrong at first, and at the end.
+    validation: tuple[ValidationReport, ValidationReport]
     plan: Plan
     dry_run: RunReport
     run: RunReport

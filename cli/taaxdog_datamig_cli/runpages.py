@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport, TaskReport
+from taaxdog_datamig.engine.reports import (
+    Plan,
+    RollbackReport,
+    RunRecord,
+    RunReport,
+    RunValidation,
+    TaskReport,
+)
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.units import count, duration, moment, size
 
@@ -85,9 +92,21 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
         for name, value in report.proof.items()
         if value or name == "pending"
     ]
+    pairs += _validation_facts(report.validation)
     if report.resumed:
         pairs.append(("resumed", "this process went on where another had stopped"))
     return pairs
+
+
+def _validation_facts(validation: RunValidation | None) -> list[tuple[str, str]]:
+    """Checks and findings, before and after."""
+    if validation is None:
+        return []
+    before = sum(check.before or 0 for check in validation.checks)
+    said = f"{count(validation.checks_made)} checks, {count(before)} findings before"
+    if validation.seconds_after is None:
+        return [("validation", said)]
+    return [("validation", f"{said}, {count(sum(check.after or 0 for check in validation.checks))} after")]
 
 
 def _tasks_table(tasks: Sequence[TaskReport]) -> Table:

@@ -43,6 +43,14 @@ def validation_page(report: ValidationReport) -> Page:
     return [*blocks, *_mending(report), *_skipped(report), *_known(report), _verdict(report)]
 
 
+def in_short(report: ValidationReport, *, fixed_by: str) -> Page:
+    """The verdict, and what of it one migration mends."""
+    mended = [check for check in report.failed if check.fix == fixed_by]
+    rows = sum(check.violations for check in mended)
+    share = f"{fixed_by} mends {count(rows)} rows found by {len(mended)} of these checks."
+    return [_verdict(report), Line(share if mended else f"Nothing is left that {fixed_by} would mend.")]
+
+
 def _finding(check: CheckResult) -> Iterator[Line]:
     new = f" ({count(check.new)} new)" if check.known else ""
     yield Line(f"{count(check.violations):>{_MARGIN - 2}}  {check.title}{new}")

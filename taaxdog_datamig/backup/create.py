@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+import asyncpg
 import attrs
 from anyio import from_thread, to_thread
 
-from taaxdog_datamig.backup import manifest, tools
-from taaxdog_datamig.backup.contents import Source, moment, sequences, sources
-from taaxdog_datamig.backup.manifest import BackedUpSequence, BackedUpTable, Manifest
+from taaxdog_datamig.backup import contents, lint, manifest, tools
+from taaxdog_datamig.backup.contents import Source
+from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
 from taaxdog_datamig.backup.parts import part_writer
 from taaxdog_datamig.crypto import new_data_key
 from taaxdog_datamig.errors import BackupError
+from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from anyio.abc import ObjectReceiveStream
@@ -32,12 +35,19 @@ if TYPE_CHECKING:
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.pg.database import Database
 
+#: The parts of every table, by its oid and their number.
+Parts: TypeAlias = "dict[int, dict[int, Part]]"
+
 #: Bytes handed to the compressor's thread at a time: less, and changing threads costs more than the work.
 _BATCH = 1 << 20
 #: Batches that may wait for the compressor.
 _WAITING = 4
-#: Settings on which COPY's text form depends, and those that would hide rows or end a long read.
-_SETTLED = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0"
+#: How long it is waited for somebody who alters a table, milliseconds.
+_LOCK_PATIENCE = 10_000
+#: What would end a long read or wait too long, and the path: text forms leave out schemas that are on it.
+_SETTLED = (
+    f"SET LOCAL lock_timeout = {_LOCK_PATIENCE}; SET LOCAL statement_timeout = 0; SET LOCAL search_path = ''"
+)
 SCHEMA_PART = "schema.dump.zst"
 
 
@@ -60,13 +70,23 @@ class _Piece:
     source: Source
     number: int
     query: str
+    #: About how many bytes it reads.
+    weight: int
 
-    @property
-    def weight(self) -> int:
-        return self.source.bytes
+
+@contextlib.asynccontextmanager
+async def _locked_out() -> AsyncIterator[None]:
+    try:
+        yield
+    except asyncpg.LockNotAvailableError:
+        raise BackupError(
+            "a table is being altered, dropped or truncated by another session, which was waited for",
+            "Start again when that is done; pg_stat_activity shows who waits or holds a lock",
+        ) from None
 
 
 @server_errors("backing up")
+@_locked_out()
 async def create(
     db: Database,
     store: Store,
@@ -91,18 +111,32 @@ async def create(
     backup = f"{created_at:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
     key = new_data_key() if keyring is not None and wishes.encrypt else None
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
-    async with Snapshot.take(db) as snapshot:
-        await snapshot.connection.execute(_SETTLED)
-        about = await moment(snapshot.connection)
-        everything = await sources(snapshot.connection)
-        wanted = _wanted(everything, wishes)
-        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
+    async with Snapshot.take(db, _settle) as snapshot:
+        about = await contents.moment(snapshot.connection)
         schema = tools.find("pg_dump", about["server_version"] // 10_000)
-        dumped = await _schema(db, snapshot, schema, writing) if schema is not None else None
-        parts = await _copied(snapshot, wanted, writing, wishes.jobs, progress)
+        found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
+        await contents.hold(snapshot.connection, found.tables)
+        said = await lint.warnings(
+            snapshot.connection,
+            found.tables,
+            complete=found.complete,
+            with_schema=schema is not None,
+            sealed=key is not None,
+            large_objects=found.objects_left_out,
+        )
+        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
+        parts: Parts = defaultdict(dict)
+        dumped: list[Part] = []
+        with only_error():
+            async with anyio.create_task_group() as group:
+                pieces = _pieces(found.sources)
+                for _ in range(min(wishes.jobs, len(pieces))):
+                    group.start_soon(_worker, snapshot, found.tables, pieces, writing, parts, progress)
+                if schema is not None:
+                    dumped.append(await _schema(db, snapshot, schema, writing))
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
-        states = [BackedUpSequence(**state) for state in await sequences(connection)]
+        states = [await contents.state(connection, sequence) for sequence in found.sequences]
     made = Manifest(
         id=backup,
         name=wishes.name,
@@ -110,35 +144,76 @@ async def create(
         finished_at=datetime.now(UTC),
         database=db.server.database,
         pg_dump_version=schema.version if schema is not None else None,
-        complete=len(wanted) == len(everything),
+        complete=found.complete,
         kid=kid,
         data_key=wrapped,
-        tables=tuple(_table(source, parts[source.oid]) for source in wanted),
-        sequences=tuple(states),
-        schema_part=dumped.name if dumped is not None else None,
-        parts={part.name: part for part in (*([dumped] if dumped else []), *_all(parts))},
+        tables=tuple(_table(source, parts[source.oid]) for source in found.tables),
+        sequences=tuple(BackedUpSequence(**state) for state in states),
+        schema_part=dumped[0].name if dumped else None,
+        parts={part.name: part for part in (*dumped, *_all(parts))},
+        warnings=(*found.warnings, *said),
+        filled_views=tuple(found.filled_views),
+        large_objects=_large_objects(found.large_objects, parts),
         **about,
     )
     await to_thread.run_sync(_write_manifest, store, made, keyring)
     return made
 
 
-def _wanted(everything: Sequence[Source], wishes: Wishes) -> list[Source]:
+async def _settle(connection: PoolConnectionProxy[Any]) -> None:
+    await connection.execute(_SETTLED)
+
+
+@attrs.frozen(kw_only=True)
+class _Chosen:
+    """What goes into the backup."""
+
+    tables: list[Source]
+    complete: bool
+    sequences: list[contents.SequenceName]
+    filled_views: list[str]
+    large_objects: contents.LargeObjects | None
+    #: How many large objects stay out.
+    objects_left_out: int
+    warnings: list[str]
+
+    @property
+    def sources(self) -> list[Source]:
+        """All that is read."""
+        more = self.large_objects
+        return self.tables if more is None else [*self.tables, more.list, more.pages]
+
+
+async def _chosen(connection: PoolConnectionProxy[Any], wishes: Wishes, *, standby: bool) -> _Chosen:
     def asked(source: Source, names: Collection[str]) -> bool:
         return source.label in names or source.root in names
 
+    everything = await contents.sources(connection)
     wanted = [
         source
         for source in everything
         if (wishes.tables is None or asked(source, wishes.tables)) and not asked(source, wishes.exclude)
     ]
-    for source in wanted:
-        if not source.may_select:
-            raise BackupError(
-                f"the role may not read {source.label}",
-                f"GRANT SELECT ON {source.quoted} to it, or leave the table out with --exclude",
-            )
-    return wanted
+    unread = [source.label for source in wanted if standby and source.unlogged]
+    wanted = [source for source in wanted if source.label not in unread]
+    whole = wishes.tables is None
+    names = {name for source in wanted for name in (source.label, source.root)}
+    sequences = [
+        sequence
+        for sequence in await contents.sequences(connection)
+        if whole or not names.isdisjoint(sequence.users)
+    ]
+    objects = await contents.large_objects(connection)
+    lint.refuse(wanted, sequences, objects if whole else None)
+    return _Chosen(
+        tables=wanted,
+        complete=len(wanted) == len(everything),
+        sequences=sequences,
+        filled_views=await contents.filled_views(connection),
+        large_objects=objects if whole else None,
+        objects_left_out=0 if objects is None or whole else objects.objects,
+        warnings=[f"a standby has no rows of the unlogged table {label}" for label in unread],
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -155,6 +230,7 @@ class _Writing:
 
 async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _Writing) -> Part:
     words = ["--schema-only", "--format=custom", "--compress=0", f"--snapshot={snapshot.id}"]
+    words.append(f"--lock-wait-timeout={_LOCK_PATIENCE}")
     dump = await tools.run(tool, words, db.dsn)
 
     def write() -> Part:
@@ -165,40 +241,41 @@ async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _
     return await to_thread.run_sync(write)
 
 
-async def _copied(
+def _pieces(wanted: Sequence[Source]) -> list[_Piece]:
+    """What there is to read, the largest first, so that all workers end at about the same time."""
+    pieces = []
+    for source in wanted:
+        texts = list(source.queries())
+        weight = source.bytes // len(texts)
+        pieces += [
+            _Piece(source=source, number=number, query=query, weight=weight)
+            for number, query in enumerate(texts)
+        ]
+    return sorted(pieces, key=lambda piece: piece.weight, reverse=True)
+
+
+async def _worker(
     snapshot: Snapshot,
-    wanted: Sequence[Source],
+    tables: Sequence[Source],
+    pieces: list[_Piece],
     writing: _Writing,
-    jobs: int,
+    parts: Parts,
     progress: Callable[[str, int], None],
-) -> dict[int, dict[int, Part]]:
-    """The parts of every table, by its oid and their number."""
-    pieces = [
-        _Piece(source=source, number=number, query=query)
-        for source in wanted
-        for number, query in enumerate(source.queries())
-    ]
-    pieces.sort(key=lambda piece: piece.weight, reverse=True)
-    parts: dict[int, dict[int, Part]] = defaultdict(dict)
-
-    async def worker() -> None:
-        async with snapshot.share() as connection:
-            await connection.execute(_SETTLED)
-            while pieces:
-                piece = pieces.pop(0)
-                part = await _copy(connection, piece, writing)
-                parts[piece.source.oid][piece.number] = part
-                progress(piece.source.label, part.rows)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(min(jobs, len(pieces))):
-            group.start_soon(worker)
-    return parts
+) -> None:
+    """Read pieces until none is left."""
+    async with snapshot.share() as connection:
+        # The other locks would not let it pass by somebody who waits for them to end, to alter a table.
+        await contents.hold(connection, tables)
+        while pieces:
+            piece = pieces.pop(0)
+            part = await _copy(connection, piece, writing)
+            parts[piece.source.oid][piece.number] = part
+            progress(piece.source.label, part.rows)
 
 
 async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
     name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[bytes | int](_WAITING)
+    send, receive = anyio.create_memory_object_stream[bytearray | int](_WAITING)
     held = bytearray()
 
     async def take(data: bytes) -> None:
@@ -221,17 +298,18 @@ async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _W
         group.start_soon(copy)
         # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
         with receive:
-            return await to_thread.run_sync(_written, writing, name, receive)
+            part = await to_thread.run_sync(_written, writing, name, receive)
+    return part
 
 
-def _written(writing: _Writing, name: str, batches: ObjectReceiveStream[bytes | int]) -> Part:
+def _written(writing: _Writing, name: str, batches: ObjectReceiveStream[bytearray | int]) -> Part:
     with writing.part(name) as writer:
         while not isinstance(batch := from_thread.run(batches.receive), int):
             writer.feed(batch)
         return writer.finish(rows=batch)
 
 
-def _all(parts: dict[int, dict[int, Part]]) -> Iterator[Part]:
+def _all(parts: Parts) -> Iterator[Part]:
     for numbered in parts.values():
         for number in sorted(numbered):
             yield numbered[number]
@@ -248,6 +326,18 @@ def _table(source: Source, parts: dict[int, Part]) -> BackedUpTable:
         parts=tuple(part.name for part in ordered),
         rows=sum(part.rows for part in ordered),
         size=sum(part.plain_size for part in ordered),
+    )
+
+
+def _large_objects(found: contents.LargeObjects | None, parts: Parts) -> BackedUpLargeObjects | None:
+    if found is None:
+        return None
+    listed, pages = (
+        tuple(parts[source.oid][number].name for number in sorted(parts[source.oid]))
+        for source in (found.list, found.pages)
+    )
+    return BackedUpLargeObjects(
+        objects=found.objects, page_size=found.page_size, list_parts=listed, page_parts=pages
     )
 
 

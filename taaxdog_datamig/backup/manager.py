@@ -1,4 +1,4 @@
-"""The door to backups: make, list, look into, verify, let go of."""
+"""The door to backups: make, restore, list, look into, verify, let go of."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from taaxdog_datamig.backup import certificate, manifest
 from taaxdog_datamig.backup.certificate import Certificate
 from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import Wishes, create
+from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.parts import read_part
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
+from taaxdog_datamig.backup.restore import restore
 from taaxdog_datamig.backup.stores import store_of
+from taaxdog_datamig.checksum import named_tables
 from taaxdog_datamig.crypto import Keyring, document
 from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, UnknownName, UsageError
 from taaxdog_datamig.ledger import Ledger, installed_version
-from taaxdog_datamig.profile import FittedProfile, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from taaxdog_datamig.backup.manifest import Manifest
+    from taaxdog_datamig.backup.reports import RestoreReport
     from taaxdog_datamig.backup.stores import Store
     from taaxdog_datamig.pg.database import Database
     from taaxdog_datamig.settings import Settings
@@ -103,12 +106,50 @@ class BackupManager:
         if not names:
             return frozenset()
         assert self.db is not None
-        async with self.db.acquire() as connection:
-            profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
-            found = {name: await profile.table(connection, name) for name in names}
-        if missing := sorted(name for name, table in found.items() if table is None):
-            raise UnknownName(f"there is no table {missing[0]!r} here", "Names may be `schema.table`, too")
-        return frozenset(table.relation.label for table in found.values() if table is not None)
+        return frozenset(named.relation.label for named in await named_tables(self.db, names))
+
+    async def restore(
+        self,
+        backup: str,
+        tables: Collection[str] | None = None,
+        *,
+        dry_run: bool = False,
+        exact: bool = False,
+        cascade: bool = False,
+        jobs: int = 2,
+    ) -> RestoreReport:
+        """Restore a backup into the database.
+
+        Where none of the backup's tables is there, all are made and loaded; done again after a kill, it goes
+        on. Else rows are brought back to what the backup has, in one transaction: missing ones inserted,
+        changed ones updated, newer ones kept and counted.
+
+        Args:
+            backup: as for `show`.
+            tables: `schema.name`, or the name alone where it is clear; all by default.
+            dry_run: change nothing, and tell what would be done, in exact numbers.
+            exact: delete rows that are not in the backup.
+            cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
+            jobs: parts loaded, and indexes built, at once.
+
+        Raises:
+            UnknownName: there is no such backup, or no such table in it.
+            BackupError: it is incomplete or damaged; what is damaged is named.
+            KeyMissing, KeyWrong: the key that sealed it is not configured.
+            RefusedError: it does not fit the database, or rows are in the way. Nothing was changed.
+            DatabaseError: the server could not be used.
+        """
+        assert self.db is not None
+        found, key = await self.find(backup)
+        return await restore(
+            self.db,
+            OpenBackup(store=self.store, manifest=found, key=key),
+            tables,
+            dry_run=dry_run,
+            exact=exact,
+            cascade=cascade,
+            jobs=jobs,
+        )
 
     async def list(self) -> Records:
         """Every backup in the store, the latest first; incomplete and damaged ones, too."""

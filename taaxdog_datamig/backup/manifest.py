@@ -62,6 +62,19 @@ class BackedUpSequence:
 
 
 @attrs.frozen(kw_only=True)
+class BackedUpLargeObjects:
+    """The large objects of the database. Their parts hold rows of two tables, as if these were a user's."""
+
+    objects: int
+    #: Bytes from one page number to the next.
+    page_size: int
+    #: COPY's text: oid, owner, privileges, comment.
+    list_parts: tuple[str, ...]
+    #: COPY's binary form: oid, number of the page, its bytes. A page that is not there is a hole.
+    page_parts: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Manifest:
     """What a manifest says."""
 
@@ -74,6 +87,8 @@ class Manifest:
     #: server_version_num, and the version of the program that dumped the schema (None without one).
     server_version: int
     pg_dump_version: str | None
+    #: Of the database. Rows are in UTF-8, unless it is SQL_ASCII, which says nothing of its bytes.
+    encoding: str
     #: Write-ahead log position at the snapshot.
     lsn: str
     #: Whether all tables are in it.
@@ -87,6 +102,10 @@ class Manifest:
     schema_part: str | None
     parts: Mapping[str, Part]
     warnings: tuple[str, ...] = ()
+    #: Materialized views, `schema.name`, that held rows. Their definitions alone are in the schema.
+    filled_views: tuple[str, ...] = ()
+    #: None where there are none, or where they were left out.
+    large_objects: BackedUpLargeObjects | None = None
 
     @property
     def rows(self) -> int:
@@ -106,6 +125,7 @@ class Manifest:
             "finished_at": self.finished_at.isoformat(),
             "data_key": None if self.data_key is None else b64encode(self.data_key).decode(),
             "tables": [attrs.asdict(table) for table in self.tables],
+            "large_objects": None if self.large_objects is None else attrs.asdict(self.large_objects),
             "sequences": [attrs.asdict(sequence) for sequence in self.sequences],
             "parts": [
                 attrs.asdict(part) | {"sha256": part.sha256.hex(), "plain_sha256": part.plain_sha256.hex()}
@@ -161,6 +181,8 @@ def decode(data: bytes, where: str) -> Manifest:
                 "sequences": tuple(BackedUpSequence(**sequence) for sequence in body["sequences"]),
                 "parts": {part.name: part for part in parts},
                 "warnings": tuple(body["warnings"]),
+                "filled_views": tuple(body["filled_views"]),
+                "large_objects": _large_objects(body["large_objects"]),
             }
         )
         _check(found)
@@ -177,8 +199,17 @@ def _check(found: Manifest) -> None:
             raise ValueError
     named = [name for table in found.tables for name in table.parts]
     named += [found.schema_part] if found.schema_part is not None else []
+    if found.large_objects is not None:
+        named += [*found.large_objects.list_parts, *found.large_objects.page_parts]
     if len(set(named)) < len(named) or not found.parts.keys() >= set(named):
         raise ValueError
+
+
+def _large_objects(body: dict[str, Any] | None) -> BackedUpLargeObjects | None:
+    if body is None:
+        return None
+    names = {name: tuple(body[name]) for name in ("list_parts", "page_parts")}
+    return BackedUpLargeObjects(**body | names)
 
 
 def authenticate(data: bytes, manifest: Manifest, keyring: Keyring | None, where: str) -> None:

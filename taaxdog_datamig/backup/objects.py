@@ -1,11 +1,11 @@
-"""Backups in an object store: S3 and what speaks its protocol, Google Cloud Storage, Azure; by `obstore`.
+"""Backups in an object store: S3 and its like, Google Cloud Storage, Azure; by `obstore`.
 
-Credentials and endpoints come from the environment, under the names that obstore documents (AWS_*, GOOGLE_*,
-AZURE_*), never from the URL, which is shown. Errors name what the server answered by its code alone: its whole
-answer may hold a signed address.
+Credentials and endpoints come from the environment, under the names that obstore documents (AWS_*,
+GOOGLE_*, AZURE_*), never from the URL, which is shown. Errors name what the server answered by its code
+alone: its whole answer may hold a signed address.
 
-An upload that fails is aborted. One whose process is killed leaves pieces that the store keeps, bills and does
-not list; obstore cannot find them either, so a lifecycle rule of the bucket must let go of them:
+An upload that fails is aborted. One whose process is killed leaves pieces that the store keeps, bills and
+does not list; obstore cannot find them either, so a lifecycle rule of the bucket must let go of them:
 docs/how-to/backup-stores.md.
 """
 
@@ -35,7 +35,7 @@ _TRAVELLING: Final = 2
 #: Bytes of an object that are handed on at a time when it is read.
 _READ: Final = 1 << 20
 #: How often, and for how long in all, a request is tried again.
-_RETRIES: Final = {"max_retries": 6, "retry_timeout": timedelta(minutes=1)}
+_RETRIES: Final[dict[str, Any]] = {"max_retries": 6, "retry_timeout": timedelta(minutes=1)}
 
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
@@ -57,10 +57,11 @@ class ObjectStore:
 
     @classmethod
     def connect(cls, url: str) -> ObjectStore:
-        """The store behind `s3://bucket/path`, `gs://bucket/path` or
-        `abfss://container@account.dfs.core.windows.net/path`; or the https:// address of one of them.
+        """The store behind a URL. No request is made yet.
 
-        No request is made yet.
+        Args:
+            url: `s3://bucket/path`, `gs://bucket/path`, `abfss://container@account.dfs.core.windows.net/path`,
+                or the https:// address of one of them.
 
         Raises:
             SettingsError: the URL is of no store, or holds credentials; or the extra `stores` is missing.
@@ -77,7 +78,8 @@ class ObjectStore:
                 "backup_dir holds more than an address", f"Take the credentials out of it. {_CREDENTIALS}"
             )
         try:
-            from obstore.store import from_url  # noqa: PLC0415  an extra
+            from obstore.exceptions import BaseError  # noqa: PLC0415  an extra
+            from obstore.store import from_url  # noqa: PLC0415
         except ImportError:
             raise SettingsError(
                 f"backup_dir is in an object store, {url}, and obstore is not installed",
@@ -86,9 +88,9 @@ class ObjectStore:
         try:
             # obstore does not look for this one in the environment when it is given any option of its client.
             plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"true", "1"}
-            options = {"connect_timeout": "5s", "allow_http": plain}
-            bucket = from_url(url, retry_config=_RETRIES, client_options=options)
-        except Exception as error:
+            options: dict[str, Any] = {"connect_timeout": "5s", "allow_http": plain}
+            bucket = from_url(url, retry_config=_RETRIES, client_options=options)  # type: ignore[call-overload]
+        except (BaseError, ValueError) as error:
             raise SettingsError(f"{url} cannot be used: {_said(error)}", _CREDENTIALS) from None
         return cls(url.rstrip("/"), bucket)
 

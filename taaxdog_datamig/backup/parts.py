@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import zstandard
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Window of the compressor as a power of two, bytes: what a reader needs of memory.
 WINDOW_LOG = 23
+#: Bytes that go into the decompressor, and come out of it, at a time.
+_READ = 1 << 20
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +66,7 @@ class PartWriter:
         if self._sealer is not None:
             self._put(self._sealer.header)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Take the next bytes of the stream."""
         self._plain.update(data)
         self._plain_size += len(data)
@@ -134,25 +136,39 @@ def read_part(store: Store, backup: str, part: Part, *, key: bytes | None) -> It
             yield piece
 
     pieces = counted() if key is None else opened(counted(), key, context_of(backup, part.name))
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).decompressobj()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
     try:
-        for piece in pieces:
-            data = decompressor.decompress(piece)
+        # What comes out is bounded: a few bytes can unpack to gigabytes.
+        source: Any = _Source(pieces)
+        for data in decompressor.read_to_iter(source, read_size=_READ, write_size=_READ):
             plain.update(data)
             sizes[1] += len(data)
             if sizes[1] > part.plain_size:
                 raise _damaged(backup, part)
-            if data:
-                yield data
+            yield data
+        for _ in pieces:
+            pass
     except (TokenError, zstandard.ZstdError):
         raise _damaged(backup, part) from None
-    if (
-        not decompressor.eof
-        or decompressor.unused_data
-        or sizes != [part.size, part.plain_size]
-        or (stored.digest(), plain.digest()) != (part.sha256, part.plain_sha256)
+    if sizes != [part.size, part.plain_size] or (stored.digest(), plain.digest()) != (
+        part.sha256,
+        part.plain_sha256,
     ):
         raise _damaged(backup, part)
+
+
+@attrs.define
+class _Source:
+    """Pieces as a file."""
+
+    _pieces: Iterator[bytes]
+    _held: bytes = b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes: never more than `size`, the decompressor would write beyond its buffer."""
+        self._held = self._held or next(self._pieces, b"")
+        given, self._held = self._held[:size], self._held[size:]
+        return given
 
 
 def _damaged(backup: str, part: Part) -> BackupError:

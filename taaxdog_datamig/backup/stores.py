@@ -101,7 +101,8 @@ class DirectoryStore:
             unfinished.replace(path)
             _sync(path.parent)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
             raise BackupError(
                 f"cannot write {path}: {error.strerror}",
                 "Free space there or mend the folder (backup_dir, BACKUP_DIR), then start again",

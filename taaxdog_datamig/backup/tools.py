@@ -79,16 +79,42 @@ async def run(tool: Tool, words: Sequence[str], dsn: str, given: bytes | None = 
         given: for its stdin.
 
     Raises:
-        BackupError: it failed, with the last line of what it said.
+        BackupError: it failed, with the line of what it said that is the error.
     """
     environment = {**os.environ, **libpq_environment(dsn)}
     done = await anyio.run_process([str(tool.path), *words], input=given, check=False, env=environment)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise BackupError(
-            f"{tool.path.name} {tool.version} failed: {said[-1] if said else 'no reason given'}"
-        )
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        # After it may come details and the statement, of several lines.
+        first = next((line for line in said if "error:" in line), said[-1])
+        raise BackupError(f"{tool.path.name} {tool.version} failed: {first}")
     return done.stdout
+
+
+async def complaints(tool: Tool, words: Sequence[str], dsn: str, options: str = "") -> list[str]:
+    """The errors that the program tells of, one line each; none when it succeeded.
+
+    What follows an error is left out: the server's detail may quote a row.
+
+    Args:
+        tool: the program.
+        words: its arguments.
+        dsn: the database's URL.
+        options: settings of its sessions, as PGOPTIONS spells them.
+    """
+    given = libpq_environment(dsn)
+    # English, so that errors can be told from what follows them.
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        **given,
+        "PGOPTIONS": f"{given.get('PGOPTIONS', '')} {options}",
+    }
+    done = await anyio.run_process([str(tool.path), *words], check=False, env=environment)
+    if not done.returncode:
+        return []
+    lines = done.stderr.decode(errors="replace").splitlines()
+    return [line for line in lines if "error:" in line or "ERROR:" in line] or ["no reason given"]
 
 
 def libpq_environment(dsn: str) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import attrs
 
+from taaxdog_datamig.pg.drift import Drift
+
 
 @attrs.frozen(kw_only=True)
 class ArchiveRecord:
@@ -55,19 +57,6 @@ class ArchiveDetails(ArchiveRecord):
     verified: Literal["rows", "checksums", "nothing"] = "nothing"
     #: Whether the manifest is signed under a master key, and the signature holds.
     signed: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Drift:
-    """How a table differs from what it was when its rows were archived."""
-
-    table: str
-    column: str
-    #: SQL types; None where there was, or is, no such column.
-    was: str | None
-    now: str | None
-    #: What a restore does about it.
-    effect: str
 
 
 @attrs.frozen(kw_only=True)

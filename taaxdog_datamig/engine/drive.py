@@ -19,6 +19,7 @@ from taaxdog_datamig.engine.reader import place
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
 from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure
+from taaxdog_datamig.engine.validating import preview, validate_after, validate_before, with_validation
 from taaxdog_datamig.errors import (
     ArchiveError,
     DatabaseUnavailable,
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.engine.reports import Plan, RunReport
+    from taaxdog_datamig.engine.reports import Plan, RunReport, RunValidation
     from taaxdog_datamig.engine.start import Started
+    from taaxdog_datamig.engine.validating import Before
     from taaxdog_datamig.ledger import ArchivePart
 
 #: The steps of a run, live or dry.
@@ -125,8 +127,10 @@ async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigE
 
 
 async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
-    """The steps of a run, live or dry. Those of validation and backup stand around them when they come."""
+    """The steps of a run, live or dry. That of backup stands before them when it comes."""
     job, events = started.job, started.job.events
+    async with step(events, "validate before"):
+        before = await validate_before(started)
     clock = time.monotonic()
     position = await steadily(job, "measuring the log", wal_position)
     async with step(events, "execute"):
@@ -140,8 +144,9 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
             proof = await steadily(
                 job, "proving the result", lambda connection: prove(connection, job, skipped)
             )
+    seconds = time.monotonic() - clock
+    validation = await look_again(started, before)
     async with step(events, "record"):
-        seconds = time.monotonic() - clock
         report = await steadily(
             job,
             "adding up",
@@ -150,10 +155,21 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
         report = attrs.evolve(
             report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
         )
+        report = with_validation(report, validation)
         report = attrs.evolve(report, archive_id=await _finish_archive(started, report))
         if not job.dry_run:
             await record_success(started, report)
     return report
+
+
+async def look_again(started: Started, before: Before | None) -> RunValidation | None:
+    """The step of validation after a run; after a dry run what was found before it."""
+    if before is None:
+        return None
+    if started.job.dry_run:
+        return preview(before)
+    async with step(started.job.events, "validate after"):
+        return await validate_after(started, before)
 
 
 async def _change_definitions(started: Started) -> None:

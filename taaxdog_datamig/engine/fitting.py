@@ -13,9 +13,9 @@ import anyio
 import attrs
 
 from taaxdog_datamig.archive.forms import parsed
-from taaxdog_datamig.engine.archive_reports import Drift
 from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.pg.catalog import find_relation, must_be_given
+from taaxdog_datamig.pg.drift import Drift
 from taaxdog_datamig.pg.keys import keys_of
 from taaxdog_datamig.pg.rows import Field, Shape
 

@@ -12,7 +12,7 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
-from taaxdog_datamig.engine.drive import record_success, step
+from taaxdog_datamig.engine.drive import look_again, record_success, step
 from taaxdog_datamig.engine.handling import is_count, place
 from taaxdog_datamig.engine.planner import fingerprint
 from taaxdog_datamig.engine.preflight import check_server
@@ -20,6 +20,7 @@ from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.engine.rollback import Restored
 from taaxdog_datamig.engine.start import check_arguments
 from taaxdog_datamig.engine.summary import summarise, wal_position
+from taaxdog_datamig.engine.validating import validate_before, with_validation
 from taaxdog_datamig.engine.workspace import Workspace
 from taaxdog_datamig.errors import (
     DatamigError,
@@ -169,6 +170,8 @@ class CodeWork:
     async def __call__(self, started: Started, plan: Plan, started_at: datetime) -> RunReport:
         """Let `up` work; returns the report."""
         job, migration = started.job, self.migration
+        async with step(job.events, "validate before"):
+            before = await validate_before(started)
         clock = time.monotonic()
         position = await steadily(job, "measuring the log", wal_position)
         async with step(job.events, "execute"):
@@ -178,8 +181,9 @@ class CodeWork:
             )
             with _theirs(migration, "up"), _at(migration, workspace):
                 await migration.up()
+        seconds = time.monotonic() - clock
+        validation = await look_again(started, before)
         async with step(job.events, "record"):
-            seconds = time.monotonic() - clock
             report = await steadily(
                 job,
                 "adding up",
@@ -188,6 +192,7 @@ class CodeWork:
             report = attrs.evolve(
                 report, hot_ratio=None, resumed=started.resumed, estimated_rows=started.estimated_rows
             )
+            report = with_validation(report, validation)
             if not job.dry_run:
                 await record_success(started, report)
         return report

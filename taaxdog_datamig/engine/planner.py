@@ -43,6 +43,8 @@ WAL_PER_ROW = 800
 GROWTH_PER_ROW = 120
 #: How far the number of pending rows may be from the pinned plan's: 20% and 100 rows.
 BAND = (0.2, 100)
+#: Bytes of a table from which on a plan tells that validation reads it.
+LONG_TO_VALIDATE = 1 << 30
 
 
 async def make_plan(db: Database, migration: DeclaredMigration, targets: Sequence[Target]) -> Plan:
@@ -185,6 +187,11 @@ def _warnings(table: TablePlan) -> list[str]:
         said.append(
             f"{table.relation}: triggers {', '.join(table.triggers)} fire for each row; what they change "
             "elsewhere is not undone by a rollback"
+        )
+    if table.heap_bytes > LONG_TO_VALIDATE:
+        said.append(
+            f"{table.relation}: validation may read the table whole, before the run and after it: "
+            f"{table.heap_bytes / 1e9:.1f} GB twice"
         )
     if table.ddl:
         said.append(

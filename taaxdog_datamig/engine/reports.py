@@ -134,6 +134,34 @@ class TableReport:
 
 
 @attrs.frozen(kw_only=True)
+class ValidatedCheck:
+    """A check that was made around a run, and found something or could not be made."""
+
+    id: str
+    title: str
+    severity: str
+    #: Qualified name.
+    table: str
+    #: The migration that mends such rows.
+    fix: str | None
+    #: Rows that broke the rule; None where that is not known, as after a dry run.
+    before: int | None
+    after: int | None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RunValidation:
+    """Validation of what a run changes, before it and after it as of the same moment."""
+
+    checks_made: int
+    seconds_before: float
+    #: None after a dry run.
+    seconds_after: float | None = None
+    checks: tuple[ValidatedCheck, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class RunReport:
     """How a run ended. The shape of `run --json`, `datamig/run-report/1`."""
 
@@ -165,6 +193,8 @@ class RunReport:
     wal_bytes: int = 0
     #: What the proof of completion looked at and found.
     proof: dict[str, Any] = attrs.field(factory=dict)
+    #: None where validation was skipped.
+    validation: RunValidation | None = None
     warnings: tuple[str, ...] = ()
     tables: tuple[TableReport, ...] = ()
     #: What maintenance did, over all processes that worked on the run.

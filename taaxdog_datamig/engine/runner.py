@@ -36,6 +36,7 @@ from taaxdog_datamig.engine.preflight import (
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
 from taaxdog_datamig.engine.undo import undo
+from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
     DatamigError,
     RefusedError,
@@ -199,6 +200,7 @@ class Runner:
             plan=plan,
             options=options,
             events=self.events,
+            extent=await extent_of(migration, targets),
         )
         steps: Steps = work
         if isinstance(migration, Migration):

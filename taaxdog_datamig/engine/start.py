@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.ledger import ArchivePart
     from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.validation.extent import Extent
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +58,8 @@ class Proposal:
     #: The way back by the migration's own code, and whether there is any.
     restore: Restore | None = None
     reversible: bool = True
+    #: What validation looks at; None: nothing.
+    extent: Extent | None = None
 
     @property
     def keyring(self) -> Keyring | None:
@@ -103,6 +106,8 @@ class Started:
     #: The way back, where it is not by before-images; and whether there is any.
     restore: Restore | None = None
     reversible: bool = True
+    #: What validation looks at; None: nothing.
+    extent: Extent | None = None
 
 
 def _code_shape(name: str) -> Shape:
@@ -192,6 +197,7 @@ async def start(proposal: Proposal) -> Started:
         estimated_rows=proposal.plan.pending_rows if record is None else record["estimated_rows"],
         restore=proposal.restore,
         reversible=proposal.reversible,
+        extent=proposal.extent,
     )
 
 
@@ -241,6 +247,7 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 ddl_done=False,
                 resumed=False,
                 estimated_rows=proposal.plan.pending_rows,
+                extent=proposal.extent,
             )
         finally:
             # Now, and not whenever the server notices that the session is gone: who asks after a dry run

@@ -74,11 +74,23 @@ def account_number_malformed(text: str) -> str:
     return f"({text} <> '' AND NOT {_digits(text, lengths)})"
 
 
-def phone_e164(text: str) -> str:
-    """True of Australian mobile and fixed-line numbers in E.164, and of nothing else."""
+def phone_known(text: str) -> str:
+    """True of Australian mobile and fixed-line numbers, in E.164 and in their common other spellings.
+
+    Wider spellings are left to `phone.classify`.
+    """
     from taaxdog_datamig.identifiers import numbering_plan  # noqa: PLC0415 - slow to import, see there
 
-    return numbering_plan.e164(text)
+    return numbering_plan.diallable(_phone_bare(text))
+
+
+def phone_spelled(text: str, known: str) -> str:
+    """True of numbers that are known and not in E.164; `known` is `phone_known` of the same text."""
+    return f"({known} AND NOT (starts_with({text}, '+') AND {text} = {_phone_bare(text)}))"
+
+
+def _phone_bare(text: str) -> str:
+    return f"translate({text}, ' -.()' || chr(160), '')"
 
 
 def postcode_elsewhere(state: str, postcode: str) -> str:

@@ -72,6 +72,11 @@ class Audit:
         body = orjson.dumps({"at": datetime.now(UTC), **entry}, option=orjson.OPT_SORT_KEYS).decode()
         await connection.execute(self._sql["audit"], event, run_id, body)
 
+    async def first(self, connection: PoolConnectionProxy[Any], event: str, run_id: uuid.UUID) -> str | None:
+        """The first entry of a run about that, as JSON."""
+        text: str | None = await connection.fetchval(self._sql["audit_first"], event, run_id)
+        return text
+
     async def verify(self, connection: PoolConnectionProxy[Any]) -> int | None:
         """Walk the chain. Returns the number of the first entry that does not fit, or None."""
         seq, previous = 0, _GENESIS

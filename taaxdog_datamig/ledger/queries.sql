@@ -248,6 +248,9 @@ SELECT seq, $1, $2::uuid, $3::text, previous, hash FROM head
 -- name: audit_entries
 SELECT seq, event, run_id, entry, previous, hash FROM datamig.audit WHERE seq > $1 ORDER BY seq LIMIT $2
 
+-- name: audit_first
+SELECT entry FROM datamig.audit WHERE event = $1 AND run_id = $2 ORDER BY seq LIMIT 1
+
 -- name: audit_head
 SELECT seq, hash FROM datamig.audit_head
 

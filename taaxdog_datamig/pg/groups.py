@@ -1,4 +1,4 @@
-"""Task groups raise groups of exceptions; callers of the engine want the one error that counts."""
+"""Task groups raise groups of exceptions; callers want the one error that counts."""
 
 from __future__ import annotations
 

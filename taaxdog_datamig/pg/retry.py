@@ -109,6 +109,14 @@ _REFUSALS = {
     "42501": ("the role may not do this", "Grant it, or connect as the tables' owner"),
     "53100": ("the server's disk is full", "Free space on it, then start the same run again: it goes on"),
     "53200": ("the server is out of memory", "Start the same run again with a smaller --batch-size"),
+    "40001": (
+        "the server could not keep its view of the rows, such as on a standby that has to replay changes",
+        "Try again; on a standby, raise max_standby_streaming_delay or switch hot_standby_feedback on",
+    ),
+    "72000": (
+        "the server has dropped the rows as they were at the beginning",
+        "Try again, at a quieter time",
+    ),
     "25006": ("the server is read-only", "Connect to the primary"),
 }
 
@@ -125,17 +133,21 @@ def refused(error: BaseException, doing: str) -> ServerRefused:
     return ServerRefused(f"{doing}: {what} ({state})", todo)
 
 
-def lost(error: BaseException, doing: str) -> DatabaseUnavailable:
+def lost(error: BaseException, doing: str, todo: str = "") -> DatabaseUnavailable:
     """An error for a person out of a lost connection."""
     return DatabaseUnavailable(
         f"{doing}: the connection to the server was lost ({sqlstate(error)})",
-        "When it is back, start the same again: a run goes on where it stopped",
+        todo or "When it is back, start the same again: a run goes on where it stopped",
     )
 
 
 @contextlib.asynccontextmanager
-async def server_errors(doing: str) -> AsyncIterator[None]:
+async def server_errors(doing: str, *, when_lost: str = "") -> AsyncIterator[None]:
     """Turn what the server says within the block into errors of ours. Also a decorator of coroutines.
+
+    Args:
+        doing: what is being done, for messages.
+        when_lost: what to do when the connection was lost, where it is not to start a run again.
 
     Raises:
         DatabaseUnavailable: the connection was lost.
@@ -146,7 +158,9 @@ async def server_errors(doing: str) -> AsyncIterator[None]:
     except DRIVER_ERRORS as error:
         if not is_drivers(error):
             raise
-        raise (lost if classify(error) is Fault.GONE else refused)(error, doing) from None
+        if classify(error) is Fault.GONE:
+            raise lost(error, doing, when_lost) from None
+        raise refused(error, doing) from None
 
 
 @attrs.frozen(kw_only=True)

@@ -15,9 +15,10 @@ from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig.identifiers import prose
 from taaxdog_datamig.profile import column_of
 from taaxdog_datamig.validation.model import Failure, Findings
+from taaxdog_datamig.validation.sharing import unmarked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asyncpg import Record
     from asyncpg.pool import PoolConnectionProxy
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from taaxdog_datamig.crypto import FieldCipher
     from taaxdog_datamig.crypto.field import Found
     from taaxdog_datamig.identifiers.prose import Kind
+    from taaxdog_datamig.pg.catalog import Column
     from taaxdog_datamig.validation.model import ExaminedCheck
-    from taaxdog_datamig.validation.scan import Bounds, Subject
     from taaxdog_datamig.validation.scene import Scene
+    from taaxdog_datamig.validation.subject import Bounds, Subject
 
 #: Rows fetched at a time; between two batches other tasks have their turn.
 _BATCH: Final = 1_000
@@ -80,17 +82,6 @@ class ExaminedRow:
         return numbers
 
 
-@attrs.frozen
-class Suspicion:
-    """A check, and whom it suspects."""
-
-    check: ExaminedCheck
-    #: SQL, true of suspects.
-    condition: str
-    #: How many there are.
-    suspects: int
-
-
 @attrs.define
 class _Tally:
     """What a check found so far."""
@@ -103,14 +94,13 @@ class _Tally:
 
 @attrs.define
 class _Group:
-    """Checks that look at the same rows."""
+    """Checks that look at the same suspects."""
 
-    #: SQL, true of these rows.
-    condition: str
-    #: How many are suspects, and whether they are all looked at.
-    suspects: int
-    sampled: bool
     tallies: list[_Tally] = attrs.field(factory=list)
+    #: SQL, true of the suspects to be looked at.
+    condition: str = ""
+    #: How many suspects there are where only some are looked at; None where all are.
+    of: int | None = None
     examined: int = 0
 
     def look(self, row: ExaminedRow, kept: int) -> None:
@@ -136,85 +126,120 @@ class _Group:
             found: Findings | Failure = Findings(
                 violations=tally.violations,
                 sample_keys=tuple(sorted(tally.keys)),
-                note=self._note(tally.violations) if self.sampled else "",
+                note=self._note(tally.violations, self.of) if self.of is not None else "",
             )
             if tally.failed:
                 found = Failure(f"its code raised {tally.failed}")
             yield tally.check.id, found
 
-    def _note(self, violations: int) -> str:
-        said = f"{self.examined:,} of {self.suspects:,} values were examined, picked by a hash of their key"
+    def _note(self, violations: int, suspects: int) -> str:
+        said = f"{self.examined:,} of {suspects:,} values were examined, picked by a hash of their key"
         if not self.examined:
             return f"{said}: nothing is known"
         if violations:
-            likely = round(violations * self.suspects / self.examined)
+            likely = round(violations * suspects / self.examined)
             return f"{said}: the {violations:,} found stand for about {likely:,}"
         # With none bad among n, (1 - p)^n says how likely that is if a share p of all is bad.
         bad = -math.log(_DOUBT) / self.examined
         return f"{said}: with 95 % confidence, fewer than {bad:.2%} of all break the rule"
 
 
-async def examine(
+@attrs.define
+class Examination:
+    """Suspects of a table, looked at one by one.
+
+    Raises:
+        KeyFormatError: in `look`, when FIELD_ENCRYPTION_LEGACY_KEY cannot be used.
+    """
+
+    _subject: Subject
+    _bounds: Bounds
+    #: By the SQL that is true of their suspects.
+    groups: dict[str, _Group]
+    _names: tuple[str, ...]
+    _ciphers: Mapping[str, FieldCipher] = attrs.field(repr=False)
+
+    @classmethod
+    def of(
+        cls, scene: Scene, subject: Subject, checks: Sequence[tuple[ExaminedCheck, str]], bounds: Bounds
+    ) -> Examination:
+        """An examination by checks, each with the SQL that is true of its suspects."""
+        groups: dict[str, _Group] = {}
+        for check, condition in checks:
+            groups.setdefault(condition, _Group(condition=unmarked(condition))).tallies.append(_Tally(check))
+        names = tuple(dict.fromkeys(name for check, _ in checks for name in check.looked_at))
+        return cls(subject, bounds, groups, names, _ciphers(scene, subject, names))
+
+    @property
+    def selected(self) -> str:
+        """SQL: what `look` needs of a row `t`, in the order in which it needs it."""
+        columns = [*self._key, *(column_of(self._subject.table, name) for name in self._names)]
+        return ", ".join(f"t.{column.quoted}::text" for column in columns if column is not None)
+
+    @property
+    def width(self) -> int:
+        """How many columns that are."""
+        return len(self._key) + len(self._names)
+
+    @property
+    def _key(self) -> tuple[Column, ...]:
+        return self._subject.table.relation.key_columns
+
+    def look(self, record: Record, conditions: Iterable[str]) -> None:
+        """Have a row judged by the checks that suspect it."""
+        width = len(self._key)
+        places = {name: width + place for place, name in enumerate(self._names)}
+        row = ExaminedRow(record, record[:width], places, self._ciphers)
+        kept = self._bounds.samples if self._subject.shows_key else 0
+        for condition in conditions:
+            self.groups[condition].look(row, kept)
+
+    def sample(self, suspects: Mapping[str, int]) -> None:
+        """Look at a random sample where there are very many suspects; `suspects` says how many.
+
+        A row is in it by a hash of its key, so that it is the same each time.
+        """
+        key = ", ".join(f"t.{column.quoted}::text" for column in self._key)
+        for condition, number in suspects.items():
+            effort = max(tally.check.effort for tally in self.groups[condition].tallies)
+            most = self._bounds.examined // effort
+            if not key or number <= most:
+                continue
+            below = most * _HASHES // number
+            # hashtextextended gives all 64 bits alike; its top 31 are enough to compare with a share.
+            picked = f"((hashtextextended(ROW({key})::text, 0) >> 33) & {_HASHES - 1}) < {below}"
+            # The cheap look first.
+            self.groups[condition].condition = f"{picked} AND ({unmarked(condition)})"
+            self.groups[condition].of = number
+
+    def findings(self) -> dict[str, Findings | Failure]:
+        """What was found, by the checks' ids."""
+        return dict(found for group in self.groups.values() for found in group.findings())
+
+
+async def stream(
     connection: PoolConnectionProxy[Any],
-    scene: Scene,
-    subject: Subject,
-    suspicions: Sequence[Suspicion],
-    bounds: Bounds,
-) -> dict[str, Findings | Failure]:
-    """Look at each suspect of a table.
+    examination: Examination,
+    conditions: Sequence[str],
+    source: str,
+    arguments: Sequence[Any],
+) -> None:
+    """Fetch suspects by a cursor, and have each judged.
 
     Args:
         connection: inside a transaction.
-        scene: where.
-        subject: the table.
-        suspicions: what to look for.
-        bounds: how many keys to keep, and how many rows to look at.
-
-    Raises:
-        KeyFormatError: FIELD_ENCRYPTION_LEGACY_KEY cannot be used.
+        examination: by which checks.
+        conditions: of its groups.
+        source: SQL after FROM, with its WHERE.
+        arguments: of that SQL.
     """
-    columns = subject.table.relation.key_columns
-    width = len(columns)
-    names = tuple(dict.fromkeys(name for each in suspicions for name in each.check.looked_at))
-    groups = _grouped(subject, suspicions, bounds.examined)
-    looked_at = [column_of(subject.table, name) for name in names]
-    texts = [f"t.{column.quoted}::text" for column in (*columns, *looked_at) if column is not None]
-    conditions = [group.condition for group in groups]
-    query = (
-        f"SELECT {', '.join([*texts, *conditions])} FROM {subject.source}"
-        f" WHERE ({subject.scope}) AND ({' OR '.join(conditions)})"
-    )
-    ciphers = _ciphers(scene, subject, names)
-    places = {name: width + place for place, name in enumerate(names)}
-    kept = bounds.samples if subject.shows_key else 0
-    flagged = list(enumerate(groups, width + len(names)))
-    cursor = await connection.cursor(query, *subject.arguments)
+    flags = [f"({examination.groups[condition].condition}) IS TRUE" for condition in conditions]
+    query = f"SELECT {', '.join([examination.selected, *flags])} FROM {source} AND ({' OR '.join(flags)})"
+    cursor = await connection.cursor(query, *arguments)
+    flagged = list(enumerate(conditions, examination.width))
     while records := await cursor.fetch(_BATCH):
         for record in records:
-            row = ExaminedRow(record, record[:width], places, ciphers)
-            for flag, group in flagged:
-                if record[flag]:
-                    group.look(row, kept)
-    return dict(found for group in groups for found in group.findings())
-
-
-def _grouped(subject: Subject, suspicions: Sequence[Suspicion], limit: int) -> list[_Group]:
-    groups: dict[str, _Group] = {}
-    for each in suspicions:
-        sampled = each.check.may_sample and each.suspects > limit and bool(subject.table.relation.key_columns)
-        condition = _sample(subject, each, limit) if sampled else f"({each.condition}) IS TRUE"
-        group = groups.setdefault(condition, _Group(condition, each.suspects, sampled))
-        group.tallies.append(_Tally(each.check))
-    return list(groups.values())
-
-
-def _sample(subject: Subject, suspicion: Suspicion, limit: int) -> str:
-    """SQL, true of a random sample. A row is in it by a hash of its key, so that it is the same each time."""
-    key = ", ".join(f"t.{column.quoted}::text" for column in subject.table.relation.key_columns)
-    below = limit * _HASHES // suspicion.suspects
-    # hashtextextended gives all 64 bits alike; its top 31 are enough to compare with a share.
-    picked = f"((hashtextextended(ROW({key})::text, 0) >> 33) & {_HASHES - 1}) < {below}"
-    return f"(({suspicion.condition}) AND {picked}) IS TRUE"
+            examination.look(record, [condition for place, condition in flagged if record[place]])
 
 
 def _ciphers(scene: Scene, subject: Subject, names: Sequence[str]) -> dict[str, FieldCipher]:

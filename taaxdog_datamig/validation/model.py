@@ -87,12 +87,16 @@ class ExaminedCheck(Check):
     suspect: str
     #: Columns to look at; the key is always there.
     looked_at: tuple[str, ...]
-    #: Whether the row breaks the rule.
+    #: Whether the row breaks the rule. Asked of suspects only.
     violated: Callable[[ExaminedRow], bool]
     #: Whether it needs the keys of sensitive columns.
     needs_keys: bool = False
+    #: SQL, true of rows that break the rule for certain: they are counted, and not looked at. No suspects.
+    certain: str = ""
     #: Whether a random sample will do where there are very many suspects.
     may_sample: bool = False
+    #: How many times dearer a look is than opening a token: the sample is so many times smaller.
+    effort: int = 1
 
 
 @attrs.frozen(kw_only=True)

@@ -1,329 +1,337 @@
-"""Counting rows that break rules: a table's row checks in one scan, the others by statements of their own.
+"""One scan of a table serves all checks of its rows.
 
-Keys of offending rows are fetched for failing checks only, by one more pass that stops counting a check once
-it has enough.
+The table is read in pieces, ranges of its pages, by as many workers as there are. Of each piece one statement
+counts the rows that break each rule, and brings back where the first of them lie: their keys are fetched by
+address, and no table is read a second time for them. Suspects that Python must judge are fetched by address,
+too, piece by piece, but for checks that may take a sample: those wait until it is known how many there are.
 """
 
 from __future__ import annotations
 
-import re
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 import attrs
 
-from taaxdog_datamig.pg.retry import Fault, classify, describe, is_drivers, sqlstate
+from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.transactions import transaction
-from taaxdog_datamig.validation.examine import Suspicion, examine
-from taaxdog_datamig.validation.model import (
-    ExaminedCheck,
-    Failure,
-    Findings,
-    FunctionCheck,
-    ReferenceCheck,
-    RowCheck,
-    UniqueCheck,
-)
+from taaxdog_datamig.validation.examine import Examination, stream
+from taaxdog_datamig.validation.model import ExaminedCheck, Failure, Findings, RowCheck
+from taaxdog_datamig.validation.sharing import lifted
+from taaxdog_datamig.validation.statements import LOCKED, TOO_LONG, attempt, failure_of, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
+    from asyncpg.prepared_stmt import PreparedStatement
 
-    from taaxdog_datamig.profile import FittedTable
     from taaxdog_datamig.validation.scene import Scene
+    from taaxdog_datamig.validation.statements import Outcome
+    from taaxdog_datamig.validation.subject import Bounds, Subject
 
-#: A column whose value opens something, so that a key made of it names no row.
-_SECRET_NAME = re.compile(r"token|secret|password|hash", re.IGNORECASE)
+#: Pages of a piece. What the server keeps of a piece, 8 bytes for each offender, is bounded by it.
+PIECE = 4096
+#: Suspects of a piece that are fetched by address; where there are more, the piece is read again.
+_FEW = 2_000
 
-
-@attrs.frozen(kw_only=True)
-class Bounds:
-    """How far a validation goes."""
-
-    #: Keys of offending rows that are fetched for one check.
-    samples: int
-    #: Suspects examined at the most by a check that may take a sample.
-    examined: int
-    #: Seconds for one statement; None: as the server has it.
-    timeout: float | None
+Address = tuple[int, int]
 
 
 @attrs.frozen(kw_only=True)
-class Subject:
-    """A table, or the part of it that is asked about, as FROM and WHERE take it."""
+class Piece:
+    """A part of a table that one statement reads."""
 
-    table: FittedTable
-    #: SQL over the row `t`.
-    scope: str = "true"
-    arguments: tuple[Any, ...] = ()
-
-    @property
-    def source(self) -> str:
-        """SQL: the table as `t`, without tables that inherit from it."""
-        relation = self.table.relation
-        return f"{'' if relation.kind == 'p' else 'ONLY '}{relation.quoted} AS t"
-
-    @property
-    def shows_key(self) -> bool:
-        """Whether rows can be named: the table has a key, and the key opens nothing."""
-        columns = self.table.relation.key_columns
-        sensitive = {column.name for column in self.table.sensitive.values()}
-        secret = any(column.name in sensitive or _SECRET_NAME.search(column.name) for column in columns)
-        return bool(columns) and not secret
-
-    @property
-    def key(self) -> str:
-        """SQL: the row's key as text[]; empty where the row cannot be named."""
-        columns = self.table.relation.key_columns if self.shows_key else ()
-        return f"ARRAY[{', '.join(f't.{column.quoted}::text' for column in columns)}]::text[]"
-
-
-Outcome = dict[str, "Findings | Failure"]
+    #: SQL: what stands in FROM, as `t`.
+    source: str
+    #: The first page, and the one after the last; None where all of the source is read.
+    pages: tuple[int, int] | None
 
 
 @attrs.define(kw_only=True)
+class _Seen:
+    """What is known of a condition so far."""
+
+    count: int = 0
+    #: Source and address of some of the rows for which it is true.
+    places: list[tuple[str, Address]] = attrs.field(factory=list)
+    failure: Failure | None = None
+
+
+@attrs.define(kw_only=True, eq=False)
 class TableScan:
-    """The checks of a table that one scan serves."""
+    """The checks of a table that one scan serves. Several workers may `run` it at the same time."""
 
     scene: Scene
     bounds: Bounds
     subject: Subject
-    checks: list[RowCheck | ExaminedCheck]
-    #: Set by `run`: rows of the table, or of the part asked about, and seconds.
-    rows: int = 0
+    checks: Sequence[RowCheck | ExaminedCheck]
+    #: How long it took, once it was run.
     seconds: float = 0.0
+    _began: float = attrs.field(default=0.0, init=False)
+    _busy: int = attrs.field(default=0, init=False)
+    _rows: dict[Piece, int] = attrs.field(factory=dict, init=False)
+    _seen: dict[str, _Seen] = attrs.field(init=False)
+    #: SQL by the ids of checks: of offenders or suspects, and of what is certain without a look.
+    _conditions: Mapping[str, str] = attrs.field(init=False)
+    _certain: Mapping[str, str] = attrs.field(init=False)
+    _cutting: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
+    _pieces: Iterator[Piece] | None = attrs.field(default=None, init=False)
+    _now: Examination = attrs.field(init=False)
+    _later: Examination = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._conditions = {check.id: self._condition(check) for check in self.checks}
+        self._certain = {
+            check.id: self._bound(check.certain)
+            for check in self.checks
+            if isinstance(check, ExaminedCheck) and check.certain
+        }
+        # Checks may share a condition, such as all that open tokens: it is worked out once.
+        conditions = [*self._conditions.values(), *self._certain.values()]
+        self._seen = {condition: _Seen() for condition in conditions}
+        examined = [check for check in self.checks if isinstance(check, ExaminedCheck)]
+        self._now, self._later = (
+            Examination.of(
+                self.scene,
+                self.subject,
+                [(check, self._conditions[check.id]) for check in examined if check.may_sample == later],
+                self.bounds,
+            )
+            for later in (False, True)
+        )
 
     @property
     def weight(self) -> int:
         """How long it takes, next to others."""
-        return self.subject.table.relation.bytes
+        return self.subject.table.relation.pages
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table, or of the part asked about, once it was run."""
+        return sum(self._rows.values())
 
     @property
     def what(self) -> str:
         """What it is called while it is done."""
         return self.subject.table.relation.label
 
-    async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome:
-        """Make the checks."""
-        began = time.monotonic()
-        outcome: Outcome = {}
-        conditions = {check.id: self._condition(check) for check in self.checks}
-        counts = await self._count(connection, conditions)
-        outcome |= {name: count for name, count in counts.items() if isinstance(count, Failure)}
-        found = {name: count for name, count in counts.items() if isinstance(count, int) and count}
-        rows = {check.id for check in self.checks if isinstance(check, RowCheck)}
-        samples = await self._sample(connection, {name: conditions[name] for name in found if name in rows})
-        for check in self.checks:
-            if check.id not in outcome:
-                outcome[check.id] = Findings(
-                    violations=found.get(check.id, 0) if check.id in rows else 0,
-                    sample_keys=samples.get(check.id, ()),
-                )
-        suspected = [
-            Suspicion(check, conditions[check.id], found[check.id])
-            for check in self.checks
-            if isinstance(check, ExaminedCheck) and check.id in found
-        ]
-        if suspected:
-            outcome |= await self._examine(connection, suspected)
-        self.seconds = time.monotonic() - began
-        return outcome
+    @property
+    def shares(self) -> int:
+        """How many workers can be of use."""
+        relation = self.subject.table.relation
+        return 1 if self.subject.arguments else max(1, relation.pages // PIECE)
 
     def _condition(self, check: RowCheck | ExaminedCheck) -> str:
-        template = check.violation if isinstance(check, RowCheck) else check.suspect
-        bound = self.scene.bound(template, self.subject.table)
-        assert bound is not None, check.id
+        return self._bound(check.violation if isinstance(check, RowCheck) else check.suspect)
+
+    def _bound(self, template: str) -> str:
+        bound = self.scene.marked(template, self.subject.table)
+        assert bound is not None, template
         return bound
 
-    async def _count(
-        self, connection: PoolConnectionProxy[Any], conditions: dict[str, str]
-    ) -> dict[str, int | Failure]:
-        """Rows for which each condition is true. A condition the server refuses does not spoil the others."""
-        # Checks may share a condition, such as all that open tokens: it is worked out once.
-        asked = list(dict.fromkeys(conditions.values()))
-        terms = [f"count(*) FILTER (WHERE ({condition}))" for condition in asked]
-        query = f"SELECT count(*), {', '.join(terms)} FROM {self.subject.source} WHERE {self.subject.scope}"
-        counted = await attempt(connection, query, self.subject.arguments)
-        if isinstance(counted, list):
-            self.rows, *counts = counted[0]
-            answers = dict(zip(asked, counts, strict=True))
-            return {name: answers[condition] for name, condition in conditions.items()}
-        if len(asked) == 1 or counted.why == TOO_LONG:
-            return dict.fromkeys(conditions, counted)
-        both: dict[str, int | Failure] = {}
-        for half in (asked[: len(asked) // 2], asked[len(asked) // 2 :]):
-            part = {name: condition for name, condition in conditions.items() if condition in half}
-            both |= await self._count(connection, part)
-        return both
-
-    async def _sample(
-        self, connection: PoolConnectionProxy[Any], conditions: dict[str, str]
-    ) -> dict[str, tuple[str, ...]]:
-        if not (conditions and self.bounds.samples and self.subject.table.relation.key):
-            return {}
-        flags = [f"({condition}) IS TRUE AS f{i}" for i, condition in enumerate(conditions.values())]
-        # Running counts need no order: rows are counted as the scan brings them, and nothing is sorted.
-        seen = [f"count(*) FILTER (WHERE f{i}) OVER w AS n{i}" for i in range(len(flags))]
-        few = " OR ".join(f"(f{i} AND n{i} <= {self.bounds.samples})" for i in range(len(flags)))
-        any_flag = " OR ".join(f"({condition})" for condition in conditions.values())
-        query = (
-            f"SELECT * FROM (SELECT *, {', '.join(seen)} FROM ("
-            f"SELECT {self.subject.key} AS key, {', '.join(flags)} FROM {self.subject.source}"
-            f" WHERE ({self.subject.scope}) AND ({any_flag})) AS flagged"
-            f" WINDOW w AS (ROWS UNBOUNDED PRECEDING)) AS counted WHERE {few}"
-        )
-        rows = await attempt(connection, query, self.subject.arguments)
-        if isinstance(rows, Failure):
-            return {}
-        return {
-            name: _sorted(row["key"] for row in rows if row[f"f{i}"] and row[f"n{i}"] <= self.bounds.samples)
-            for i, name in enumerate(conditions)
-        }
-
-    async def _examine(self, connection: PoolConnectionProxy[Any], suspected: Sequence[Suspicion]) -> Outcome:
+    async def _cut(self, connection: PoolConnectionProxy[Any]) -> Iterator[Piece]:
+        """The table in parts; what is asked about of it alone is found by an index, and read at once."""
+        if self.subject.arguments:
+            return iter([Piece(source=self.subject.source, pages=None)])
+        found = []
         try:
             async with transaction(connection):
-                return await examine(connection, self.scene, self.subject, suspected, self.bounds)
+                # Asked now: before its first ANALYZE the catalog knows no size of a table.
+                heaps = await leaves(connection, self.subject.table.relation.oid)
         except asyncpg.PostgresError as error:
-            return dict.fromkeys((each.check.id for each in suspected), _failure(error))
+            for seen in self._seen.values():
+                seen.failure = failure_of(error)
+            return iter([])
+        for heap in heaps:
+            edges = [*range(0, max(heap.pages, 1), PIECE), _NO_END]
+            found += [
+                Piece(source=f"ONLY {heap.relation} AS t", pages=(edge, after))
+                for edge, after in pairwise(edges)
+            ]
+        return iter(found)
 
+    async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome | None:
+        """Work on the pieces that are left.
 
-@attrs.define(kw_only=True)
-class OwnStatement:
-    """A check that has a statement, or code, of its own."""
+        Returns:
+            What was found, by the checks' ids, to the worker who does the last of it; to others None.
+        """
+        self._began = self._began or time.monotonic()
+        self._busy += 1
+        async with self._cutting:
+            if self._pieces is None:
+                self._pieces = await self._cut(connection)
+        statements: dict[tuple[str, ...], PreparedStatement[Any]] = {}
+        for piece in self._pieces:
+            asked = [condition for condition, seen in self._seen.items() if seen.failure is None]
+            await self._read(connection, piece, asked, statements)
+        self._busy -= 1
+        if self._busy:
+            return None
+        outcome = await self._outcome(connection)
+        self.seconds = time.monotonic() - self._began
+        return outcome
 
-    scene: Scene
-    bounds: Bounds
-    subject: Subject | None
-    check: UniqueCheck | ReferenceCheck | FunctionCheck
+    async def _read(
+        self,
+        connection: PoolConnectionProxy[Any],
+        piece: Piece,
+        asked: Sequence[str],
+        statements: dict[tuple[str, ...], PreparedStatement[Any]],
+    ) -> None:
+        """Count a piece. A condition that the server refuses does not spoil the others."""
+        try:
+            async with transaction(connection):
+                name = (piece.source, *asked)
+                if name not in statements:
+                    # By hand: the driver keeps no statement as long as this one.
+                    statements[name] = await connection.prepare(self._counting(piece, asked))
+                row = await statements[name].fetchrow(*self._arguments(piece))
+        except asyncpg.PostgresError as error:
+            failure = failure_of(error)
+            if len(asked) <= 1 or failure.why in {TOO_LONG, LOCKED}:
+                for condition in asked:
+                    self._seen[condition].failure = failure
+                return
+            for half in (asked[: len(asked) // 2], asked[len(asked) // 2 :]):
+                await self._read(connection, piece, half, statements)
+            return
+        assert row is not None
+        # Once, however often the piece is read because some condition is refused.
+        self._rows[piece] = row[0]
+        found = {condition: row[2 + 2 * i] or [] for i, condition in enumerate(asked)}
+        suspects: dict[str, list[Address]] = {}
+        many = False
+        for i, condition in enumerate(asked):
+            number, seen = row[1 + 2 * i] or 0, self._seen[condition]
+            seen.count += number
+            if condition in self._now.groups and number:
+                suspects[condition] = found[condition]
+                many = many or number > _FEW
+            room = self.bounds.samples - len(seen.places)
+            seen.places += [(piece.source, address) for address in found[condition][:room]]
+        if suspects:
+            await self._look(connection, piece, suspects, many=many)
 
-    @property
-    def weight(self) -> int:
-        """How long it takes, next to others."""
-        return self.subject.table.relation.bytes if self.subject else 0
+    def _counting(self, piece: Piece, asked: Sequence[str]) -> str:
+        names, conditions = lifted(asked)
+        arrays = "".join(
+            f", array_agg(t.ctid) FILTER (WHERE ({condition})) AS a{i}"
+            for i, condition in enumerate(conditions)
+        )
+        slices = "".join(
+            f", cardinality(a{i}), a{i}[1:{_FEW if condition in self._now.groups else self.bounds.samples}]"
+            for i, condition in enumerate(asked)
+        )
+        rows = self._from(piece)
+        if names:
+            columns = "".join(f', {sql} AS "{name}"' for sql, name in names.items())
+            # OFFSET keeps the planner from putting each back where it was lifted from.
+            rows = f"(SELECT t.ctid, t.*{columns} FROM {rows} OFFSET 0) AS t"
+        return f"SELECT n{slices} FROM (SELECT count(*) AS n{arrays} FROM {rows}) AS piece"
 
-    @property
-    def what(self) -> str:
-        """What it is called while it is done."""
-        return self.check.id
+    def _from(self, piece: Piece) -> str:
+        if piece.pages is None:
+            return f"{piece.source} WHERE {self.subject.scope}"
+        return f"{piece.source} WHERE t.ctid >= $1::tid AND t.ctid < $2::tid"
 
-    async def run(self, connection: PoolConnectionProxy[Any]) -> Outcome:
-        """Make the check."""
-        return {self.check.id: await self._findings(connection)}
+    def _arguments(self, piece: Piece) -> tuple[Any, ...]:
+        if piece.pages is None:
+            return self.subject.arguments
+        return ((piece.pages[0], 0), (piece.pages[1], 0))
 
-    async def _findings(self, connection: PoolConnectionProxy[Any]) -> Findings | Failure:
-        match self.check:
-            case FunctionCheck(find=find):
-                return await _called(connection, self.scene, find)
-            case ReferenceCheck(key=key, where=where):
-                assert self.subject is not None
-                given = self.scene.bound(where, self.subject.table)
-                rest = (
-                    f"FROM {self.subject.source}"
-                    f" WHERE ({self.subject.scope}) AND ({given}) AND {key.dangling('t')}"
+    async def _look(
+        self,
+        connection: PoolConnectionProxy[Any],
+        piece: Piece,
+        suspects: Mapping[str, Sequence[Address]],
+        *,
+        many: bool,
+    ) -> None:
+        """Fetch the suspects of a piece and have them judged."""
+        try:
+            async with transaction(connection):
+                if many:
+                    source, arguments = self._from(piece), self._arguments(piece)
+                    await stream(connection, self._now, list(suspects), source, arguments)
+                    return
+                by_address: dict[Address, list[str]] = {}
+                for condition, addresses in suspects.items():
+                    for address in addresses:
+                        by_address.setdefault(address, []).append(condition)
+                query = (
+                    f"SELECT {self._now.selected}, t.ctid FROM {piece.source} WHERE t.ctid = ANY($1::tid[])"
                 )
-                return await self._counted(connection, f"SELECT count(*) {rest}", rest)
-            case UniqueCheck() as check:
-                return await self._unique(connection, check)
+                for record in await connection.fetch(query, list(by_address)):
+                    self._now.look(record, by_address[record[-1]])
+        except asyncpg.PostgresError as error:
+            for condition in suspects:
+                self._seen[condition].failure = failure_of(error)
 
-    async def _unique(self, connection: PoolConnectionProxy[Any], check: UniqueCheck) -> Findings | Failure:
-        subject = self.subject
-        assert subject is not None
-        bound = [self.scene.bound(term, subject.table) for term in (*check.terms, check.where)]
-        *terms, where = [term for term in bound if term is not None]
-        given = " AND ".join(f"({term}) IS NOT NULL" for term in terms)
-        part = f"FROM {subject.source} WHERE ({subject.scope}) AND ({where}) AND {given}"
-        # Grouping by hash beats numbering the rows, which sorts them: only offenders are numbered.
-        groups = f"SELECT {', '.join(terms)} {part} GROUP BY {', '.join(terms)} HAVING count(*) > 1"
-        counting = (
-            f"SELECT coalesce(sum(n - 1), 0)::bigint FROM (SELECT count(*) AS n {part}"
-            f" GROUP BY {', '.join(terms)} HAVING count(*) > 1) AS groups"
-        )
-        order = ", ".join(f"t.{column.quoted}" for column in subject.table.relation.key_columns)
-        numbered = (
-            f"SELECT {subject.key} AS key, row_number() OVER (PARTITION BY {', '.join(terms)}"
-            f"{f' ORDER BY {order}' if order else ''}) AS n {part} AND ({', '.join(terms)}) IN ({groups})"
-        )
-        return await self._counted(connection, counting, f"FROM ({numbered}) AS t WHERE n > 1", "t.key")
+    async def _outcome(self, connection: PoolConnectionProxy[Any]) -> Outcome:
+        outcome: Outcome = {}
+        await self._look_later(connection)
+        judged = self._now.findings() | self._later.findings()
+        for check in self.checks:
+            seen = self._seen[self._conditions[check.id]]
+            outcome[check.id] = seen.failure or judged.get(check.id) or await self._counted(connection, seen)
+            if check.id in self._certain:
+                certain = self._seen[self._certain[check.id]]
+                more = certain.failure or await self._counted(connection, certain)
+                outcome[check.id] = _together(outcome[check.id], more, self.bounds.samples)
+        return outcome
 
-    async def _counted(
-        self, connection: PoolConnectionProxy[Any], counting: str, sampling: str, key: str | None = None
-    ) -> Findings | Failure:
-        subject = self.subject
-        assert subject is not None
-        counted = await attempt(connection, counting, subject.arguments)
-        if isinstance(counted, Failure):
-            return counted
-        count = counted[0][0]
-        keys: Sequence[Any] = ()
-        if count and self.bounds.samples and subject.table.relation.key:
-            query = f"SELECT {key or subject.key} AS key {sampling} LIMIT {self.bounds.samples}"
-            rows = await attempt(connection, query, subject.arguments)
-            keys = [] if isinstance(rows, Failure) else [row["key"] for row in rows]
-        return Findings(violations=count, sample_keys=_sorted(keys))
+    async def _counted(self, connection: PoolConnectionProxy[Any], seen: _Seen) -> Findings:
+        return Findings(violations=seen.count, sample_keys=await self._keys(connection, seen.places))
 
+    async def _look_later(self, connection: PoolConnectionProxy[Any]) -> None:
+        """Look at the suspects of which a sample will do, now that it is known how many there are."""
+        groups = self._later.groups
+        waiting = {
+            condition: self._seen[condition].count
+            for condition in groups
+            if self._seen[condition].count and self._seen[condition].failure is None
+        }
+        if not waiting:
+            return
+        self._later.sample(waiting)
+        source = f"{self.subject.source} WHERE {self.subject.scope}"
+        try:
+            async with transaction(connection):
+                await stream(connection, self._later, list(waiting), source, self.subject.arguments)
+        except asyncpg.PostgresError as error:
+            for condition in waiting:
+                self._seen[condition].failure = failure_of(error)
 
-async def _called(connection: PoolConnectionProxy[Any], scene: Scene, find: Any) -> Findings | Failure:
-    try:
-        async with transaction(connection):
-            found = await find(connection, scene)
-    except asyncpg.PostgresError as error:
-        return _failure(error)
-    except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
-        return _raised(error)
-    if not isinstance(found, Findings):
-        return Failure(f"its code returned {type(found).__name__}, not Findings")
-    return found
-
-
-def _raised(error: Exception) -> Failure:
-    """Why a check's own code failed. Its words may quote a row.
-
-    Raises:
-        Exception: the same, where it is the connection's.
-    """
-    if is_drivers(error):
-        raise error
-    return Failure(f"its code raised {type(error).__name__}")
+    async def _keys(
+        self, connection: PoolConnectionProxy[Any], places: Sequence[tuple[str, Address]]
+    ) -> tuple[str, ...]:
+        if not (places and self.subject.shows_key):
+            return ()
+        keys = []
+        for source in dict.fromkeys(source for source, _ in places):
+            query = f"SELECT {self.subject.key} AS key FROM {source} WHERE t.ctid = ANY($1::tid[])"
+            rows = await attempt(connection, query, [[at for place, at in places if place == source]])
+            keys += [] if isinstance(rows, Failure) else [row["key"] for row in rows]
+        return in_order(keys)
 
 
-def _sorted(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(sorted(",".join(key) for key in keys if key))
+def _together(one: Findings | Failure, other: Findings | Failure, samples: int) -> Findings | Failure:
+    """What was judged and what was certain."""
+    if isinstance(one, Failure):
+        return one
+    if isinstance(other, Failure):
+        return other
+    return Findings(
+        violations=one.violations + other.violations,
+        sample_keys=tuple(sorted((*one.sample_keys, *other.sample_keys)))[:samples],
+        note=one.note,
+    )
 
 
-TOO_LONG = "it was not done within the time for one statement"
-#: SQLSTATEs that are the check's own, not the server's state: it wrote, or it met a table that is locked.
-_OWN = {
-    "25006": "it tried to write: a check can only read",
-    "55P03": "somebody else has the table locked, such as for ALTER TABLE: try again later",
-}
-
-
-def _failure(error: asyncpg.PostgresError) -> Failure:
-    """Why a statement failed.
-
-    Raises:
-        PostgresError: the connection is gone, and with it the snapshot: that is nothing of the check's.
-    """
-    if isinstance(error, asyncpg.QueryCanceledError):
-        return Failure(TOO_LONG)
-    if (own := _OWN.get(sqlstate(error))) is not None:
-        return Failure(own)
-    if classify(error) in {Fault.GONE, Fault.COLLISION}:
-        raise error
-    # Words about names and syntax hold no row's value; others may.
-    told = f": {error.args[0]}" if sqlstate(error).startswith("42") else ""
-    return Failure(f"the server refused its SQL, {describe(error)}{told}")
-
-
-async def attempt(
-    connection: PoolConnectionProxy[Any], query: str, arguments: Sequence[Any]
-) -> list[asyncpg.Record] | Failure:
-    """The rows of a query, or why there are none; the transaction goes on in both cases."""
-    try:
-        async with transaction(connection):
-            return await connection.fetch(query, *arguments)
-    except asyncpg.PostgresError as error:
-        return _failure(error)
+#: Beyond the last page there can be; a heap may have grown since its size was asked.
+_NO_END = 2**32 - 1

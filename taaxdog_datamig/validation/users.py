@@ -11,8 +11,8 @@ from taaxdog_datamig.errors import UnknownName
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.profile import paths_from, scope_of
 from taaxdog_datamig.validation.model import FunctionCheck, UniqueCheck
-from taaxdog_datamig.validation.scan import Subject
 from taaxdog_datamig.validation.scene import readable
+from taaxdog_datamig.validation.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,16 @@ def test_the_demo_shows_every_step_and_leaves_nothing_behind(datamig: Datamig, t
     assert answer.returncode == 0, answer.stderr
     places = [
         answer.stdout.index(title)
-        for title in ("Load", "Plan:", "Dry run:", "Run:", "before and after", "History")
+        for title in (
+            "Load",
+            "Validate:",
+            "Plan:",
+            "Dry run:",
+            "Run:",
+            "before and after",
+            "Validate again",
+            "History",
+        )
     ]
     assert places == sorted(places)
     assert "••••••••• (9 characters)" in answer.stdout
@@ -32,6 +41,12 @@ def test_a_kept_demo_can_be_reached_again(datamig: Datamig) -> None:
         assert answer.returncode == 0, answer.stdout
         document = json.loads(answer.stdout)
         assert document["schema"] == "datamig/demo/1"
+        first, last = document["validation"]
+        mended = [
+            sum(check["violations"] for check in report["checks"] if check["fix"] == "encrypt-user-data")
+            for report in (first, last)
+        ]
+        assert mended[0] > 0 == mended[1]
         key_file = Path(document["key_file"])
         assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
         history = datamig("history", "--json", "--database", document["database"])

@@ -1,4 +1,4 @@
-"""Backups in a bad world: parts of another backup, a hostile manifest, a full disk, DDL and kills meanwhile."""
+"""Backups in a bad world: a hostile manifest, a full disk, DDL, cut connections and kills meanwhile."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import asyncpg
 import orjson
 import pytest
@@ -152,12 +153,8 @@ try:
 except BackupError:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "backups", made.id],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-c", script, str(tmp_path / "backups"), made.id]
+    done = await anyio.run_process(command)
     assert int(done.stdout) < 250
 
 
@@ -236,18 +233,32 @@ async def test_ddl_meanwhile_waits_or_is_an_error_and_never_an_empty_table(fille
         nonlocal changing
         changing = changing or asyncio.ensure_future(connection.execute(ddl))
 
-    await connection.execute("CREATE TABLE big AS SELECT * FROM filled, generate_series(1, 2)")
+    await connection.execute("CREATE TABLE big AS SELECT filled.* FROM filled, generate_series(1, 2)")
     async with manager_of(filled, tmp_path) as manager:
         made = await manager.create(jobs=1, progress=meanwhile)
+        assert changing is not None
         assert made.tables["public.filled"].rows == ROWS
         assert (await manager.verify(made.id)).verified is not None
     await changing
     await connection.close()
 
 
+async def test_a_table_that_somebody_holds_is_an_error_that_says_so(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr("taaxdog_datamig.backup.create._SETTLED", "SET LOCAL lock_timeout = '100ms'")
+    connection = await asyncpg.connect(filled)
+    async with manager_of(filled, tmp_path) as manager, connection.transaction():
+        await connection.execute("ALTER TABLE filled ADD new int")
+        with pytest.raises(BackupError, match="is being altered, dropped or truncated by another session"):
+            await manager.create()
+    await connection.close()
+
+
 async def test_a_connection_that_is_cut_in_the_middle_is_an_error_and_leaves_no_backup(filled, tmp_path):
     connection = await asyncpg.connect(filled)
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
+    cut = """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid() AND datname = current_database()
+    """
 
     async def cutter():
         while not await connection.fetch(cut):
@@ -278,13 +289,14 @@ asyncio.run(main())
 async def test_after_a_kill_the_rest_is_incomplete_and_goes_after_a_day(filled, tmp_path):
     async with manager_of(filled, tmp_path) as manager:
         good = await manager.create(exclude=["filled"])
-        process = subprocess.Popen([sys.executable, "-c", KILLED, filled, tmp_path])
+        process = await anyio.open_process([sys.executable, "-c", KILLED, filled, str(tmp_path)])
         while not any(folder.name != good.id and any(folder.rglob("*.*")) for folder in tmp_path.iterdir()):
-            assert process.poll() is None
+            assert process.returncode is None
             await asyncio.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        records = await manager.list()
+        await process.aclose()
+        # Both may be of the same second.
+        records = sorted(await manager.list(), key=lambda record: record.state, reverse=True)
         assert [record.state for record in records] == ["incomplete", "complete"]
         assert (await manager.verify(good.id)).verified is not None
         later = datetime.now(UTC) + timedelta(days=1, minutes=1)

@@ -37,6 +37,12 @@ def put(store, name, *pieces):
             write(piece)
 
 
+def fail(store, name, size):
+    with store.writer(name) as write:
+        write(os.urandom(size))
+        raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("size", [0, 1, 1_000_000, 8 << 20, LARGE])
 def test_what_was_written_is_read(store, size):
     content = os.urandom(size)
@@ -63,21 +69,16 @@ def test_an_object_is_not_there_before_it_is_whole(store):
 def test_a_writer_that_fails_leaves_nothing_and_the_old_object_stays(store, size):
     put(store, "one/x", b"old")
     for name in ("one/x", "one/y"):
-        with pytest.raises(ZeroDivisionError), store.writer(name) as write:
-            write(os.urandom(size))
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            fail(store, name, size)
     assert store.sizes() == {"one/x": 3}
     assert b"".join(store.read("one/x")) == b"old"
 
 
 def test_an_upload_that_fails_is_aborted(s3):
-    with (
-        pytest.raises(ZeroDivisionError),
-        store_of(Settings(backup_dir="s3://backups/aborted")).writer("x") as write,
-    ):
-        for _ in range(4):
-            write(os.urandom(8 << 20))
-        raise ZeroDivisionError
+    store = store_of(Settings(backup_dir="s3://backups/aborted"))
+    with pytest.raises(ZeroDivisionError):
+        fail(store, "x", LARGE)
     assert b"<Upload>" not in asked(f"{s3}/backups?uploads")
 
 

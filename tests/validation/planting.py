@@ -11,10 +11,11 @@ import attrs
 
 from taaxdog_datamig import CheckResult, Database, Settings, ValidationReport, Validator
 from taaxdog_datamig.pg.snapshot import Snapshot
-from taaxdog_datamig.validation import RowCheck
+from taaxdog_datamig.validation import Findings, RowCheck
 from taaxdog_datamig.validation.checks import builtin_checks
-from taaxdog_datamig.validation.scan import Bounds, Findings, Subject, TableScan
+from taaxdog_datamig.validation.scan import TableScan
 from taaxdog_datamig.validation.scene import Scene
+from taaxdog_datamig.validation.subject import Bounds, Subject
 
 
 @attrs.frozen
@@ -80,7 +81,9 @@ async def found_at(
                 assert table is not None
                 bounds = Bounds(samples=1_000, examined=0, timeout=None)
                 scan = TableScan(scene=scene, bounds=bounds, subject=Subject(table=table), checks=[check])
-                findings = (await scan.run(snapshot.connection))[check.id]
+                outcome = await scan.run(snapshot.connection)
+                assert outcome is not None
+                findings = outcome[check.id]
                 assert isinstance(findings, Findings)
                 found[check.id] = set(findings.sample_keys)
     assert found.keys() == set(checks)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import Plan, RunOptions, RunRecord, RunReport
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli.answers import Cell, Demo
 from taaxdog_datamig_cli.commands.keys_generate import write_secret
 from taaxdog_datamig_cli.options import AT_LEAST_ONE
@@ -59,6 +60,7 @@ class Story:
     legacy_key: bytes
     #: Label, query, primary key, and a description of the value before.
     row: list[tuple[str, str, str, str]] = attrs.field(factory=list)
+    validation: list[ValidationReport] = attrs.field(factory=list)
     plan: Plan | None = None
     dry_run: RunReport | None = None
     run: RunReport | None = None
@@ -72,7 +74,7 @@ async def demo(
     keep: Path | None = None,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> Demo:
-    """See everything work: sample data, plan, dry run, encryption, proof, history.
+    """See everything work: sample data, validation, plan, dry run, encryption, proof, history.
 
     Starts its own PostgreSQL, makes its own key, and leaves nothing behind.
 
@@ -118,8 +120,10 @@ async def demo(
     assert story.plan is not None
     assert story.dry_run is not None
     assert story.run is not None
+    first, last = story.validation
     return Demo(
         users=users,
+        validation=(first, last),
         plan=story.plan,
         dry_run=story.dry_run,
         run=story.run,
@@ -143,6 +147,15 @@ async def _load(story: Story) -> None:
     )
     for label, first, again in _LOOK_AT:
         story.row += [(label, again, key, describe(value)) for key, value in await _fetch(story.dsn, first)]
+
+
+async def _validate(story: Story) -> None:
+    from taaxdog_datamig import Validator
+    from taaxdog_datamig_cli.validationpages import in_short
+
+    report = await Validator(story.database, story.runner.settings).validate()
+    story.validation.append(report)
+    story.session.show_page(in_short(report, fixed_by=MIGRATION))
 
 
 async def _plan(story: Story) -> None:
@@ -198,12 +211,14 @@ def describe(value: str) -> str:
 
 Step = Callable[[Story], Awaitable[None]]
 
-#: Validation and backup have their places: before the plan, before the run, and after it.
+#: The backup has its place before the run.
 STEPS: tuple[tuple[str, Step], ...] = (
     ("Load a sample database", _load),
+    ("Validate: what is wrong", _validate),
     ("Plan: what would change", _plan),
     ("Dry run: the real code, rolled back", _dry_run),
     ("Run: encrypt, and prove it", _run),
     ("The same row before and after", _compare),
+    ("Validate again", _validate),
     ("History", _history),
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import attrs
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from taaxdog_datamig.errors import UnknownName, UsageError
 from taaxdog_datamig.validation import RULES, Category, Severity, ValidationReport
@@ -32,6 +33,7 @@ async def validate(
     baseline: Path | None = None,
     history: Path | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative="", show_default=False)] = False,
+    statement_timeout: Annotated[float | None, Parameter(name="--timeout", validator=Number(gt=0))] = None,
     jobs: Annotated[int, AT_LEAST_ONE] = 2,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> ValidationReport | Rules:
@@ -49,6 +51,7 @@ async def validate(
         baseline: Show only what is new since this JSON report.
         history: Keep each report in this folder; HTML draws the trend from them.
         list_: List the rules, without a database.
+        statement_timeout: Seconds for one statement; a check that takes longer is reported as not made.
         jobs: Tables read at the same time.
         session: Given by the command line.
     """
@@ -62,7 +65,7 @@ async def validate(
     if history is not None:
         reportfiles.ready(history)
     report = await _validated(
-        session, jobs, user_id=user_id, checks=check, categories=category, fail_on=fail_on
+        session, jobs, statement_timeout, user_id=user_id, checks=check, categories=category, fail_on=fail_on
     )
     past: list[ValidationReport] = []
     if history is not None:
@@ -106,11 +109,11 @@ def _on_stdout(session: Session, form: Form | None, output: tuple[Path, ...]) ->
     return form
 
 
-async def _validated(session: Session, jobs: int, **asked: Any) -> ValidationReport:
+async def _validated(session: Session, jobs: int, seconds: float | None, **asked: Any) -> ValidationReport:
     from taaxdog_datamig import Validator
 
     reporter = session.reporter()
     async with session.database() as (database, settings):
-        validator = Validator(database, settings, jobs=jobs, events=session.events(reporter))
+        validator = Validator(database, settings, jobs=jobs, timeout=seconds, events=session.events(reporter))
         with session.working_on("validate", reporter):
             return await validator.validate(**asked)

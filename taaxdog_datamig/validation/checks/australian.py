@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from taaxdog_datamig.crypto import predicates as sealing
 from taaxdog_datamig.identifiers import account_number, bsb, phone, predicates, tfn
 from taaxdog_datamig.migration.phones import fits, phones, rewritten
 from taaxdog_datamig.profile import over
 from taaxdog_datamig.validation.checks import gst
-from taaxdog_datamig.validation.checks.sealed import holds_tfn, opened, plain_and_sealed, sensitive
+from taaxdog_datamig.validation.checks.sealed import holds_tfn, opened, plain_and_sealed, plaintext, sensitive
 from taaxdog_datamig.validation.model import Check, ExaminedCheck, RowCheck, Rule
+from taaxdog_datamig.validation.sharing import shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,21 +228,28 @@ def _phones(scene: Scene) -> Iterator[Check]:
         for column, here in phones(table).items():
             if not fits(here):
                 continue
-            for rule, judge in (
-                (PHONE_NOT_E164, _not_e164),
-                (PHONE_INVALID, _invalid),
-                (PHONE_NATIONAL_ONLY, _national),
+            for rule, judge, certain in (
+                (PHONE_NOT_E164, _not_e164, over(_spelled, column)),
+                (PHONE_INVALID, _invalid, ""),
+                (PHONE_NATIONAL_ONLY, _national, ""),
             ):
-                yield _written(rule, table.spec.name, column, judge)
+                yield _written(rule, table.spec.name, column, judge, certain)
                 if column in table.sensitive:
                     yield opened(rule, table.spec.name, column, judge)
 
 
-def _written(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) -> ExaminedCheck:
-    """Numbers in plain text that are not plainly in E.164."""
+def _spelled(text: str) -> str:
+    known = shared(predicates.phone_known(text))
+    return f"{plaintext(text)} AND {predicates.phone_spelled(text, known)}"
+
+
+def _written(
+    rule: Rule, table: str, column: str, judge: Callable[[str], bool], certain: str
+) -> ExaminedCheck:
+    """Numbers in plain text that are neither plainly in E.164 nor plainly spelled in another way."""
 
     def suspect(text: str) -> str:
-        return f"{sealing.plaintext(text)} AND NOT {predicates.phone_e164(text)}"
+        return f"{plaintext(text)} AND NOT {shared(predicates.phone_known(text))}"
 
     def violated(row: ExaminedRow) -> bool:
         return judge(row[column] or "")
@@ -255,6 +262,8 @@ def _written(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) 
         suspect=over(suspect, column),
         looked_at=(column,),
         violated=violated,
-        # Reading one costs up to 50 microseconds, and before normalize-phones all may be suspects.
+        certain=certain,
+        # Reading one costs up to 50 microseconds.
         may_sample=True,
+        effort=10,
     )

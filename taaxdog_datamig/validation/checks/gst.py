@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taaxdog_datamig.profile import placeholders
 from taaxdog_datamig.validation.model import Check, Findings, FunctionCheck, RowCheck, Rule
-from taaxdog_datamig.validation.scan import Subject
+from taaxdog_datamig.validation.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,21 +129,18 @@ def _eleventh(table: str, gst: str, amount: str, *, negative: str, lines: str) -
     GST is 1/11 of the amount, rounded, where 11 GST - amount is above -0.055 and not above 0.055; with lines
     rounded apart, where it is within so much for each.
     """
+    part = f"{table}.{gst}"
     gst, amount = f"{{{gst}}}", f"abs({{{amount}}})"
+    # Most rows have none, and whatever is NULL would be computed to the end.
+    given = f"{gst} IS NOT NULL"
     over = f"11 * {gst} - {amount}"
     for rule, violation in (
         (GST_NEGATIVE, negative),
-        (GST_ABOVE_AMOUNT, f"{gst} > {amount}"),
-        (GST_ABOVE_RATE, f"{over} > 0.055 AND {gst} <= {amount} AND {over} > 0.055 * {lines}"),
-        (GST_BELOW_RATE, f"{over} <= -0.055 AND {gst} > 0 AND {over} <= -0.055 * {lines}"),
+        (GST_ABOVE_AMOUNT, f"{given} AND {gst} > {amount}"),
+        (GST_ABOVE_RATE, f"{given} AND {over} > 0.055 AND {gst} <= {amount} AND {over} > 0.055 * {lines}"),
+        (GST_BELOW_RATE, f"{given} AND {over} <= -0.055 AND {gst} > 0 AND {over} <= -0.055 * {lines}"),
     ):
-        yield RowCheck(
-            rule=rule,
-            table=table,
-            columns=_named(violation),
-            part=f"{table}.{gst[1:-1]}",
-            violation=violation,
-        )
+        yield RowCheck(rule=rule, table=table, columns=_named(violation), part=part, violation=violation)
 
 
 def _named(template: str) -> tuple[str, ...]:
@@ -153,7 +150,7 @@ def _named(template: str) -> tuple[str, ...]:
 def _details() -> Iterator[Check]:
     """GST against an amount before it, at a rate of its own."""
     gst, base = "{gstAmount}", "{baseAmount}"
-    due = f"round({base} * {{gstRate}} / 100, 2)"
+    due = f"round(({base} * {{gstRate}} / 100)::numeric, 2)"
     taxable = "{gstTreatment}::text = 'TAXABLE_SUPPLY'"
     for rule, violation in (
         (GST_NEGATIVE, f"{gst} < 0 AND {base} >= 0"),

@@ -1,0 +1,227 @@
+"""Restoring into tables that exist: brought back row by row, never wiped."""
+
+from __future__ import annotations
+
+import pytest
+
+from taaxdog_datamig.backup import RestoredTable
+from taaxdog_datamig.errors import BackupError, KeyMissing, KeyWrong, RefusedError
+from tests.backup.conftest import manager_of
+from tests.backup.test_restore_empty import ODD
+from tests.sample import rows, script, state
+
+#: Five users change, twenty sessions and a user's whole tree go, three users come.
+DISTURBED = """
+UPDATE users SET name = 'Changed', "updatedAt" = '2030-01-01'
+    WHERE id IN (SELECT id FROM users ORDER BY id LIMIT 5);
+DELETE FROM sessions WHERE id IN (SELECT id FROM sessions ORDER BY id LIMIT 20);
+DELETE FROM bank_connections WHERE id IN (SELECT id FROM bank_connections ORDER BY id LIMIT 2);
+INSERT INTO users SELECT (json_populate_record(u, json_build_object(
+    'id', 'new-' || n, 'email', n || '@new.example', 'passwordResetToken', null,
+    'emailVerificationToken', null))).* FROM generate_series(1, 3) AS n, users AS u
+    WHERE u.id = (SELECT min(id) FROM users);
+"""
+NEWER = """INSERT INTO sessions (id, "sessionToken", "userId", expires)
+    VALUES ('s', 't', 'new-1', '2099-01-01')"""
+
+
+def table_of(report, name):
+    return next(table for table in report.tables if table.table == f"public.{name}")
+
+
+@pytest.fixture
+async def disturbed(sample):
+    before = await state(sample)
+    await script(sample, DISTURBED)
+    return sample, before
+
+
+async def counts_of(dsn):
+    return dict(
+        await rows(
+            dsn, "SELECT 'users', count(*) FROM users UNION ALL SELECT 'txs', count(*) FROM bank_transactions"
+        )
+    )
+
+
+async def test_rows_come_back_newer_ones_stay_and_a_dry_run_foretells_it(made, disturbed):
+    manifest, folder = made
+    dsn, before = disturbed
+    changed = await state(dsn)
+    lost = before["bank_transactions"][0] - changed["bank_transactions"][0]
+    assert lost > 0
+    async with manager_of(dsn, folder) as manager:
+        foretold = await manager.restore(manifest.id, dry_run=True)
+        assert await state(dsn) == changed
+        report = await manager.restore(manifest.id)
+        assert report.tables == foretold.tables
+        assert table_of(report, "users") == RestoredTable(table="public.users", updated=5, kept=3)
+        assert table_of(report, "sessions") == RestoredTable(table="public.sessions", inserted=20)
+        assert table_of(report, "bank_transactions").inserted == lost
+        again = await manager.restore(manifest.id)
+        assert not [table for table in again.tables if table.inserted or table.updated or table.deleted]
+    await script(dsn, "DELETE FROM users WHERE id LIKE 'new-%'")
+    assert await state(dsn) == before
+
+
+async def test_exact_deletes_newer_rows_and_asks_before_it_reaches_other_tables(made, disturbed):
+    manifest, folder = made
+    dsn, before = disturbed
+    await script(dsn, NEWER)
+    changed = await state(dsn)
+    async with manager_of(dsn, folder) as manager:
+        with pytest.raises(RefusedError, match=r"1 of public\.sessions"):
+            await manager.restore(manifest.id, ["users"], exact=True)
+        assert await state(dsn) == changed
+        foretold = await manager.restore(manifest.id, ["users"], exact=True, cascade=True, dry_run=True)
+        assert await state(dsn) == changed
+        report = await manager.restore(manifest.id, ["users"], exact=True, cascade=True)
+        assert (report.tables, report.cascaded) == (foretold.tables, foretold.cascaded)
+        assert report.tables == (RestoredTable(table="public.users", updated=5, deleted=3),)
+        assert report.cascaded == {"public.sessions": 1}
+        await manager.restore(manifest.id, exact=True)
+    assert await state(dsn) == before
+
+
+async def test_exact_over_all_tables_needs_no_cascade(made, disturbed):
+    manifest, folder = made
+    dsn, before = disturbed
+    await script(dsn, NEWER)
+    async with manager_of(dsn, folder) as manager:
+        report = await manager.restore(manifest.id, exact=True)
+    assert (table_of(report, "users").deleted, table_of(report, "sessions").deleted) == (3, 1)
+    assert await state(dsn) == before
+
+
+async def test_exact_stops_at_rows_that_forbid_it(made, disturbed):
+    manifest, folder = made
+    dsn, _ = disturbed
+    await script(
+        dsn,
+        """INSERT INTO data_access_requests
+        SELECT (json_populate_record(d, '{"id": "x", "userId": "new-1"}')).*
+        FROM data_access_requests AS d LIMIT 1""",
+    )
+    async with manager_of(dsn, folder) as manager:
+        with pytest.raises(RefusedError, match="data_access_requests_userId_fkey forbids"):
+            await manager.restore(manifest.id, ["users"], exact=True, cascade=True)
+
+
+async def test_columns_that_came_went_or_grew_are_told_of_and_mapped(made, sample):
+    manifest, folder = made
+    await script(
+        sample,
+        """ALTER TABLE users ADD added text DEFAULT 'new'; UPDATE users SET added = 'kept';
+        ALTER TABLE bank_accounts ALTER bsb TYPE text; ALTER TABLE users DROP COLUMN phone;
+        DELETE FROM bank_accounts WHERE id IN (SELECT id FROM bank_accounts ORDER BY id LIMIT 4);
+        UPDATE users SET name = 'Changed'""",
+    )
+    async with manager_of(sample, folder) as manager:
+        report = await manager.restore(manifest.id, ["users", "bank_accounts"])
+    assert [(d.table, d.column, d.was, d.now) for d in report.drift] == [
+        ("public.bank_accounts", "bsb", "character varying(10)", "text"),
+        ("public.users", "phone", "text", None),
+        ("public.users", "added", None, "text"),
+    ]
+    assert table_of(report, "users").updated == 1000
+    assert table_of(report, "bank_accounts").inserted == 4
+    assert (await rows(sample, "SELECT DISTINCT added, name = 'Changed' FROM users"))[0][:] == ("kept", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "ALTER TABLE goals ALTER title TYPE varchar(3) USING left(title, 3)",
+            "column title of public.goals",
+        ),
+        (
+            "ALTER TABLE goals ADD x int NOT NULL DEFAULT 1; ALTER TABLE goals ALTER x DROP DEFAULT",
+            "column x of public.goals is new",
+        ),
+        ("DROP TABLE goals", "there is no table public.goals"),
+        ("ALTER TABLE goals DROP CONSTRAINT goals_pkey", "public.goals has no primary key"),
+    ],
+    ids=["narrowed", "needed", "gone", "keyless"],
+)
+async def test_what_does_not_fit_is_refused(made, sample, change, said):
+    manifest, folder = made
+    await script(sample, change)
+    changed = await state(sample)
+    async with manager_of(sample, folder) as manager:
+        with pytest.raises(RefusedError, match=said):
+            await manager.restore(manifest.id, ["goals"])
+    assert await state(sample) == changed
+
+
+async def test_a_row_in_the_way_is_named_by_index_and_key_and_exact_takes_it_away(made, sample):
+    manifest, folder = made
+    one, other = [row[0] for row in await rows(sample, "SELECT id FROM users ORDER BY id LIMIT 2")]
+    email = (await rows(sample, "SELECT email FROM users WHERE id = $1", other))[0][0]
+    before = await state(sample)
+    await script(
+        sample,
+        f"UPDATE users SET email = 'elsewhere@x.example' WHERE id = '{other}';"
+        "INSERT INTO users SELECT (json_populate_record(u, json_build_object('id', 'squatter', 'email',"
+        f" '{email}', 'passwordResetToken', null, 'emailVerificationToken', null))).*"
+        f" FROM users AS u WHERE id = '{one}'",
+    )
+    changed = await state(sample)
+    async with manager_of(sample, folder) as manager:
+        with pytest.raises(RefusedError, match="unique index users_email_key, rows squatter") as caught:
+            await manager.restore(manifest.id, ["users"])
+        assert email not in str(caught.value)
+        assert await state(sample) == changed
+        await manager.restore(manifest.id, ["users"], exact=True)
+    assert await state(sample) == before
+
+
+async def test_children_without_their_parents_are_refused(made, sample):
+    manifest, folder = made
+    await script(
+        sample,
+        "DELETE FROM bank_connections WHERE id IN (SELECT id FROM bank_connections ORDER BY id LIMIT 2)",
+    )
+    changed = await state(sample)
+    async with manager_of(sample, folder) as manager:
+        for exact in (False, True):
+            with pytest.raises(RefusedError, match="bank_accounts_connection_id_fkey"):
+                await manager.restore(manifest.id, ["bank_accounts"], exact=exact)
+    assert await state(sample) == changed
+
+
+async def test_a_damaged_part_or_a_wrong_key_changes_nothing(copied, disturbed):
+    manifest, folder = copied
+    dsn, _ = disturbed
+    changed = await state(dsn)
+    for key, kind in (("", KeyMissing), (bytes(range(1, 33)).hex(), KeyWrong)):
+        async with manager_of(dsn, folder, field_encryption_key=key or None) as manager:
+            with pytest.raises(kind):
+                await manager.restore(manifest.id)
+    name = max(manifest.parts.values(), key=lambda part: part.rows).name
+    path = folder / manifest.id / name
+    path.write_bytes(path.read_bytes()[:-40])
+    async with manager_of(dsn, folder) as manager:
+        with pytest.raises(BackupError, match=name):
+            await manager.restore(manifest.id)
+    assert await state(dsn) == changed
+
+
+async def test_odd_tables_converge_and_triggers_do_not_fire(database, tmp_path):
+    await script(database, ODD + "ALTER TABLE seen ADD PRIMARY KEY (id);")
+    before = await state(database)
+    async with manager_of(database, tmp_path) as manager:
+        manifest = await manager.create()
+        await script(
+            database,
+            """UPDATE "Odd ""things" SET doc = '{}', amount = 1.00 WHERE id < 10;
+            UPDATE "Odd ""things" SET friend = NULL;
+            DELETE FROM "Odd ""things" WHERE id % 7 = 0; ALTER TABLE moods DISABLE TRIGGER USER;
+            DELETE FROM moods WHERE id < 11; ALTER TABLE moods ENABLE TRIGGER USER; DELETE FROM seen;
+            SELECT setval('seen_id_seq', 1)""",
+        )
+        report = await manager.restore(manifest.id)
+    assert await state(database) == before
+    counted = [(table.table, table.inserted, table.updated) for table in report.tables]
+    assert counted == [('public.Odd "things', 7, 42), ("public.moods", 10, 0), ("public.seen", 2, 0)]
+    assert report.warnings == ("sequence public.seen_id_seq was behind its column, and was set past it",)

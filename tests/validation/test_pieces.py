@@ -1,0 +1,48 @@
+"""A table is read in pieces by several workers: what is found does not depend on how it was cut."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from planting import validated
+
+from taaxdog_datamig.validation import scan
+from tests.sample import KEY, LEGACY_KEY, script
+
+KEYS = {"field_encryption_key": KEY, "field_encryption_legacy_key": LEGACY_KEY.hex()}
+
+
+def told(report):
+    """What was found, but for which of many rows are named."""
+    return {
+        each.id: (each.violations, sorted(each.sample_keys), each.note, each.error, each.skipped)
+        for each in report.checks
+    }, {table.name: table.rows for table in report.tables}
+
+
+@pytest.mark.parametrize(("piece", "few"), [(1, 2_000), (3, 1)])
+async def test_many_pieces_find_what_one_finds(pristine, monkeypatch, piece, few):
+    whole = await validated(pristine, settings=KEYS)
+    monkeypatch.setattr(scan, "PIECE", piece)
+    monkeypatch.setattr(scan, "_FEW", few)
+    cut = await validated(pristine, settings=KEYS)
+    assert told(attrs.evolve(cut, moment=whole.moment)) == told(whole)
+    assert any(each.violations > 10 for each in whole.checks)
+
+
+async def test_a_partitioned_table_is_read_partition_by_partition(database, monkeypatch):
+    monkeypatch.setattr(scan, "PIECE", 1)
+    await script(
+        database,
+        """CREATE TABLE goals (id int, status text, current_amount int, target_amount int, PRIMARY KEY (id))
+           PARTITION BY RANGE (id);
+           CREATE TABLE goals_1 PARTITION OF goals FOR VALUES FROM (0) TO (1000);
+           CREATE TABLE goals_2 PARTITION OF goals FOR VALUES FROM (1000) TO (9000);
+           INSERT INTO goals
+           SELECT i, 'ACTIVE', 1 + (i % 500 = 7)::int, 1 FROM generate_series(0, 2999) AS i""",
+    )
+    report = await validated(database, checks=["goal-over-target"])
+    (check,) = [each for each in report.checks if not each.skipped]
+    assert check.violations == 6
+    assert check.sample_keys == ("1007", "1507", "2007", "2507", "507", "7")
+    assert sum(table.rows for table in report.tables) == 3_000

@@ -79,6 +79,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig backup clean --older-than 30d --keep 7",
         "datamig backup clean --daily 7 --weekly 5 --monthly 12 --apply",
     ),
+    "restore": (
+        "datamig restore latest --dry-run",
+        "datamig restore BACKUP_ID --tables=users,transactions",
+        "datamig restore latest --database postgresql://new-host/taaxdog --jobs 4",
+    ),
     "archive list": ("datamig archive list", "datamig archive list --json"),
     "archive show": ("datamig archive show ARCHIVE_ID",),
     "archive restore": (
@@ -129,6 +134,7 @@ for _chain, _help, _group in (
     ("plan", "What migrations would do: rows, statements, size and time. Changes nothing.", MIGRATE),
     ("validate", "Check the whole database: what is wrong, where, and what mends it.", CHECK),
     ("run", "Run migrations, in dependency order. A run left by a killed process is resumed.", MIGRATE),
+    ("restore", "Bring a backup's rows back, into tables that are there or an empty database.", CHECK),
     ("rollback", "Give rows back their values from before a run, unless they changed since.", MIGRATE),
     ("new-migration", "Write a migration to start from, and its test.", MIGRATE),
     ("status", "How runs stand: rows, who holds them, what they wait for.", STEER),

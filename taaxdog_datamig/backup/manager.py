@@ -103,15 +103,20 @@ class BackupManager:
 
     async def _labels(self, names: Collection[str]) -> frozenset[str]:
         """The names as `schema.table`."""
+        found = await self._found(names)
+        if missing := sorted(set(names) - found.keys()):
+            raise UnknownName(f"there is no table {missing[0]!r} here", "Names may be `schema.table`, too")
+        return frozenset(found.values())
+
+    async def _found(self, names: Collection[str]) -> dict[str, str]:
+        """Names of tables that are here, logical or physical, to `schema.table`."""
         if not names:
-            return frozenset()
+            return {}
         assert self.db is not None
         async with self.db.acquire() as connection:
             profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
             found = {name: await profile.table(connection, name) for name in names}
-        if missing := sorted(name for name, table in found.items() if table is None):
-            raise UnknownName(f"there is no table {missing[0]!r} here", "Names may be `schema.table`, too")
-        return frozenset(table.relation.label for table in found.values() if table is not None)
+        return {name: table.relation.label for name, table in found.items() if table is not None}
 
     async def restore(
         self,
@@ -131,7 +136,8 @@ class BackupManager:
 
         Args:
             backup: as for `show`.
-            tables: `schema.name`, or the name alone where it is clear; all by default.
+            tables: logical names of tables that are here, `schema.name`, or the name alone where it is
+                clear; all by default.
             dry_run: change nothing, and tell what would be done, in exact numbers.
             exact: delete rows that are not in the backup.
             cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
@@ -146,10 +152,12 @@ class BackupManager:
         """
         assert self.db is not None
         found, key = await self.find(backup)
+        held = {name for table in found.tables for name in (table.label, table.root)}
+        here = {name: label for name, label in (await self._found(tables or ())).items() if label in held}
         return await restore(
             self.db,
             OpenBackup(store=self.store, manifest=found, key=key),
-            tables,
+            None if tables is None else [here.get(name, name) for name in tables],
             dry_run=dry_run,
             exact=exact,
             cascade=cascade,

@@ -60,6 +60,7 @@ def backup_page(backup: BackupDetails) -> Page:
                 ("tables", f"{count(len(backup.tables))}{'' if backup.whole else ', not all of them'}"),
                 ("schema", "yes" if backup.with_schema else "no: restorable into existing tables only"),
                 ("rows", count(backup.rows)),
+                *([("large objects", count(backup.large_objects))] if backup.large_objects else []),
                 ("size", size(backup.size) + ratio),
                 ("sealed", f"key {backup.kid}" if backup.encrypted else "no"),
                 ("verified", _verified(backup.verified) or "not yet"),

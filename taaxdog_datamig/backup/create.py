@@ -11,12 +11,11 @@ import anyio
 import attrs
 from anyio import to_thread
 
-from taaxdog_datamig.backup import manifest, tools
-from taaxdog_datamig.backup.contents import Source, filled_views, moment, sequences, sources
-from taaxdog_datamig.backup.manifest import BackedUpSequence, BackedUpTable, Manifest
+from taaxdog_datamig.backup import contents, lint, manifest, tools
+from taaxdog_datamig.backup.contents import Source
+from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
 from taaxdog_datamig.backup.parts import PartWriter, part_writer
 from taaxdog_datamig.crypto import new_data_key
-from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 _BATCH = 1 << 20
 #: Batches that may wait for the compressor.
 _WAITING = 4
-#: Settings on which COPY's text form depends, and those that would hide rows or end a long read.
-_SETTLED = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0"
+#: What would end a long read or wait too long, and the path: text forms leave out schemas that are on it.
+_SETTLED = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; SET LOCAL search_path = ''"
 SCHEMA_PART = "schema.dump.zst"
 
 
@@ -89,19 +88,25 @@ async def create(
     backup = f"{created_at:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
     key = new_data_key() if keyring is not None and wishes.encrypt else None
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
-    async with Snapshot.take(db) as snapshot:
-        await snapshot.connection.execute(_SETTLED)
-        about = await moment(snapshot.connection)
-        everything = await sources(snapshot.connection)
-        views = await filled_views(snapshot.connection)
-        wanted = _wanted(everything, wishes)
-        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
+    async with Snapshot.take(db, _settle) as snapshot:
+        about = await contents.moment(snapshot.connection)
         schema = tools.find("pg_dump", about["server_version"] // 10_000)
+        found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
+        await contents.hold(snapshot.connection, found.tables)
+        said = await lint.warnings(
+            snapshot.connection,
+            found.tables,
+            complete=found.complete,
+            with_schema=schema is not None,
+            sealed=key is not None,
+            large_objects=found.objects_left_out,
+        )
+        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
         dumped = await _schema(db, snapshot, schema, writing) if schema is not None else None
-        parts = await _copied(snapshot, wanted, writing, wishes.jobs, progress)
+        parts = await _copied(snapshot, found.sources, writing, wishes.jobs, progress)
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
-        states = [BackedUpSequence(**state) for state in await sequences(connection)]
+        states = [await contents.state(connection, sequence) for sequence in found.sequences]
     made = Manifest(
         id=backup,
         name=wishes.name,
@@ -109,36 +114,76 @@ async def create(
         finished_at=datetime.now(UTC),
         database=db.server.database,
         pg_dump_version=schema.version if schema is not None else None,
-        complete=len(wanted) == len(everything),
+        complete=found.complete,
         kid=kid,
         data_key=wrapped,
-        tables=tuple(_table(source, parts[source.oid]) for source in wanted),
-        sequences=tuple(states),
-        filled_views=tuple(views),
+        tables=tuple(_table(source, parts[source.oid]) for source in found.tables),
+        sequences=tuple(BackedUpSequence(**state) for state in states),
         schema_part=dumped.name if dumped is not None else None,
         parts={part.name: part for part in (*([dumped] if dumped else []), *_all(parts))},
+        warnings=(*found.warnings, *said),
+        filled_views=tuple(found.filled_views),
+        large_objects=_large_objects(found.large_objects, parts),
         **about,
     )
     await to_thread.run_sync(_write_manifest, store, made, keyring)
     return made
 
 
-def _wanted(everything: Sequence[Source], wishes: Wishes) -> list[Source]:
+async def _settle(connection: PoolConnectionProxy[Any]) -> None:
+    await connection.execute(_SETTLED)
+
+
+@attrs.frozen(kw_only=True)
+class _Chosen:
+    """What goes into the backup."""
+
+    tables: list[Source]
+    complete: bool
+    sequences: list[contents.SequenceName]
+    filled_views: list[str]
+    large_objects: contents.LargeObjects | None
+    #: How many large objects stay out.
+    objects_left_out: int
+    warnings: list[str]
+
+    @property
+    def sources(self) -> list[Source]:
+        """All that is read."""
+        more = self.large_objects
+        return self.tables if more is None else [*self.tables, more.list, more.pages]
+
+
+async def _chosen(connection: PoolConnectionProxy[Any], wishes: Wishes, *, standby: bool) -> _Chosen:
     def asked(source: Source, names: Collection[str]) -> bool:
         return source.label in names or source.root in names
 
+    everything = await contents.sources(connection)
     wanted = [
         source
         for source in everything
         if (wishes.tables is None or asked(source, wishes.tables)) and not asked(source, wishes.exclude)
     ]
-    for source in wanted:
-        if not source.may_select:
-            raise BackupError(
-                f"the role may not read {source.label}",
-                f"GRANT SELECT ON {source.quoted} to it, or leave the table out with --exclude",
-            )
-    return wanted
+    unread = [source.label for source in wanted if standby and source.unlogged]
+    wanted = [source for source in wanted if source.label not in unread]
+    whole = wishes.tables is None
+    names = {name for source in wanted for name in (source.label, source.root)}
+    sequences = [
+        sequence
+        for sequence in await contents.sequences(connection)
+        if whole or not names.isdisjoint(sequence.users)
+    ]
+    objects = await contents.large_objects(connection)
+    lint.refuse(wanted, sequences, objects if whole else None)
+    return _Chosen(
+        tables=wanted,
+        complete=len(wanted) == len(everything),
+        sequences=sequences,
+        filled_views=await contents.filled_views(connection),
+        large_objects=objects if whole else None,
+        objects_left_out=0 if objects is None or whole else objects.objects,
+        warnings=[f"a standby has no rows of the unlogged table {label}" for label in unread],
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -183,7 +228,6 @@ async def _copied(
 
     async def worker() -> None:
         async with snapshot.share() as connection:
-            await connection.execute(_SETTLED)
             while pieces:
                 piece = pieces.pop(0)
                 part = await _copy(connection, piece, writing)
@@ -243,6 +287,20 @@ def _table(source: Source, parts: dict[int, Part]) -> BackedUpTable:
         parts=tuple(part.name for part in ordered),
         rows=sum(part.rows for part in ordered),
         size=sum(part.plain_size for part in ordered),
+    )
+
+
+def _large_objects(
+    found: contents.LargeObjects | None, parts: dict[int, dict[int, Part]]
+) -> BackedUpLargeObjects | None:
+    if found is None:
+        return None
+    listed, pages = (
+        tuple(parts[source.oid][number].name for number in sorted(parts[source.oid]))
+        for source in (found.list, found.pages)
+    )
+    return BackedUpLargeObjects(
+        objects=found.objects, page_size=found.page_size, list_parts=listed, page_parts=pages
     )
 
 

@@ -18,6 +18,7 @@ from taaxdog_datamig.backup.parts import read_part
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
 from taaxdog_datamig.backup.restore import restore
 from taaxdog_datamig.backup.stores import DirectoryStore
+from taaxdog_datamig.checksum import named_tables
 from taaxdog_datamig.crypto import Keyring, document
 from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, UnknownName, UsageError
 from taaxdog_datamig.ledger import Ledger, installed_version
@@ -103,15 +104,13 @@ class BackupManager:
 
     async def _labels(self, names: Collection[str]) -> frozenset[str]:
         """The names as `schema.table`."""
-        found = await self._found(names)
-        if missing := sorted(set(names) - found.keys()):
-            raise UnknownName(f"there is no table {missing[0]!r} here", "Names may be `schema.table`, too")
-        return frozenset(found.values())
-
-    async def _found(self, names: Collection[str]) -> dict[str, str]:
-        """Names of tables that are here, logical or physical, to `schema.table`."""
         if not names:
-            return {}
+            return frozenset()
+        assert self.db is not None
+        return frozenset(named.relation.label for named in await named_tables(self.db, names))
+
+    async def _labels_of_those_here(self, names: Collection[str]) -> dict[str, str]:
+        """Names of tables that are here, logical or physical, to `schema.table`."""
         assert self.db is not None
         async with self.db.acquire() as connection:
             profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
@@ -153,7 +152,8 @@ class BackupManager:
         assert self.db is not None
         found, key = await self.find(backup)
         held = {name for table in found.tables for name in (table.label, table.root)}
-        here = {name: label for name, label in (await self._found(tables or ())).items() if label in held}
+        labels = await self._labels_of_those_here(tables or ())
+        here = {name: label for name, label in labels.items() if label in held}
         return await restore(
             self.db,
             OpenBackup(store=self.store, manifest=found, key=key),

@@ -59,6 +59,19 @@ class BackedUpSequence:
 
 
 @attrs.frozen(kw_only=True)
+class BackedUpLargeObjects:
+    """The large objects of the database. Their parts hold rows of two tables, as if these were a user's."""
+
+    objects: int
+    #: Bytes from one page number to the next.
+    page_size: int
+    #: COPY's text: oid, owner, privileges, comment.
+    list_parts: tuple[str, ...]
+    #: COPY's binary form: oid, number of the page, its bytes. A page that is not there is a hole.
+    page_parts: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Manifest:
     """What a manifest says."""
 
@@ -71,6 +84,8 @@ class Manifest:
     #: server_version_num, and the version of the program that dumped the schema (None without one).
     server_version: int
     pg_dump_version: str | None
+    #: Of the database. Rows are in UTF-8, unless it is SQL_ASCII, which says nothing of its bytes.
+    encoding: str
     #: Write-ahead log position at the snapshot.
     lsn: str
     #: Whether all tables are in it.
@@ -86,6 +101,8 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     #: Materialized views, `schema.name`, that held rows. Their definitions alone are in the schema.
     filled_views: tuple[str, ...] = ()
+    #: None where there are none, or where they were left out.
+    large_objects: BackedUpLargeObjects | None = None
 
     @property
     def rows(self) -> int:
@@ -105,6 +122,7 @@ class Manifest:
             "finished_at": self.finished_at.isoformat(),
             "data_key": None if self.data_key is None else b64encode(self.data_key).decode(),
             "tables": [attrs.asdict(table) for table in self.tables],
+            "large_objects": None if self.large_objects is None else attrs.asdict(self.large_objects),
             "sequences": [attrs.asdict(sequence) for sequence in self.sequences],
             "parts": [
                 attrs.asdict(part) | {"sha256": part.sha256.hex(), "plain_sha256": part.plain_sha256.hex()}
@@ -161,10 +179,18 @@ def decode(data: bytes, where: str) -> Manifest:
                 "parts": {part.name: part for part in parts},
                 "warnings": tuple(body["warnings"]),
                 "filled_views": tuple(body["filled_views"]),
+                "large_objects": _large_objects(body["large_objects"]),
             }
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         raise damaged(where) from None
+
+
+def _large_objects(body: dict[str, Any] | None) -> BackedUpLargeObjects | None:
+    if body is None:
+        return None
+    names = {name: tuple(body[name]) for name in ("list_parts", "page_parts")}
+    return BackedUpLargeObjects(**body | names)
 
 
 def authenticate(data: bytes, manifest: Manifest, keyring: Keyring | None, where: str) -> None:

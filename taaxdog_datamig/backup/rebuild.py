@@ -15,6 +15,7 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup.definitions import Definitions
+from taaxdog_datamig.backup.large_objects import restore_large_objects
 from taaxdog_datamig.backup.loading import copy_part
 from taaxdog_datamig.backup.sequences import move_past_rows, set_as_backed_up
 from taaxdog_datamig.errors import BackupError, RefusedError
@@ -172,6 +173,9 @@ class Rebuild:
         manifest = self.backup.manifest
         complete = manifest.complete and len(self.tables) == len(manifest.tables)
         async with self.db.acquire() as connection:
+            if len(self.tables) == len(manifest.tables):
+                async with transaction(connection):
+                    await restore_large_objects(connection, self.backup, bare=definitions.bare)
             await set_as_backed_up(connection, manifest.sequences)
             await move_past_rows(connection)
             again = await connection.fetchval(

@@ -70,6 +70,7 @@ class BackupDetails:
     kid: str | None
     tables: Mapping[str, TableInBackup]
     rows: int
+    large_objects: int
     #: As it is stored, and before compression.
     size: int
     plain_size: int
@@ -99,6 +100,7 @@ class BackupDetails:
             kid=manifest.kid,
             tables=tables,
             rows=manifest.rows,
+            large_objects=0 if manifest.large_objects is None else manifest.large_objects.objects,
             size=manifest.size,
             plain_size=sum(part.plain_size for part in manifest.parts.values()),
             verified=verified,

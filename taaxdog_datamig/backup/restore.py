@@ -15,6 +15,7 @@ from taaxdog_datamig.backup.rebuild import Rebuild, present, under_way
 from taaxdog_datamig.backup.reports import RestoredTable, RestoreReport
 from taaxdog_datamig.errors import RefusedError, UnknownName
 from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -141,7 +142,9 @@ async def _converge(
     cascade: bool,
 ) -> RestoreReport:
     tables = [table for table in wanted if table.schema != _LEDGER]
-    async with db.acquire() as connection:
+    async with db.acquire() as connection, transaction(connection):
+        # As when the backup was made: types outside pg_catalog are then spelled with their schema.
+        await connection.execute("SET LOCAL search_path = ''")
         targets = await match(connection, tables)
     converge = Converge(db=db, backup=backup, targets=targets, dry_run=dry_run, exact=exact, cascade=cascade)
     await converge.run()

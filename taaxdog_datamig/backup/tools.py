@@ -79,15 +79,15 @@ async def run(tool: Tool, words: Sequence[str], dsn: str, given: bytes | None = 
         given: for its stdin.
 
     Raises:
-        BackupError: it failed, with the last line of what it said.
+        BackupError: it failed, with the line of what it said that is the error.
     """
     environment = {**os.environ, **libpq_environment(dsn)}
     done = await anyio.run_process([str(tool.path), *words], input=given, check=False, env=environment)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise BackupError(
-            f"{tool.path.name} {tool.version} failed: {said[-1] if said else 'no reason given'}"
-        )
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        # After it may come details and the statement, of several lines.
+        first = next((line for line in said if "error:" in line), said[-1])
+        raise BackupError(f"{tool.path.name} {tool.version} failed: {first}")
     return done.stdout
 
 

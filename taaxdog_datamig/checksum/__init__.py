@@ -14,6 +14,7 @@ from taaxdog_datamig.checksum.reports import (
     TableDiff,
 )
 from taaxdog_datamig.checksum.sums import Checksums, checksum
+from taaxdog_datamig.checksum.tables import named_tables
 
 __all__ = [
     "ChecksumReport",
@@ -26,5 +27,6 @@ __all__ = [
     "TableDiff",
     "checksum",
     "content_of",
+    "named_tables",
     "pinned",
 ]

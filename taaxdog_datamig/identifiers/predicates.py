@@ -84,9 +84,9 @@ def phone_known(text: str) -> str:
     return numbering_plan.diallable(_phone_bare(text))
 
 
-def phone_spelled(text: str) -> str:
-    """True of `phone_known` numbers that are not in E.164."""
-    return f"({phone_known(text)} AND NOT (starts_with({text}, '+') AND {text} = {_phone_bare(text)}))"
+def phone_spelled(text: str, known: str) -> str:
+    """True of numbers that are known and not in E.164; `known` is `phone_known` of the same text."""
+    return f"({known} AND NOT (starts_with({text}, '+') AND {text} = {_phone_bare(text)}))"
 
 
 def _phone_bare(text: str) -> str:

@@ -15,6 +15,7 @@ from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig.identifiers import prose
 from taaxdog_datamig.profile import column_of
 from taaxdog_datamig.validation.model import Failure, Findings
+from taaxdog_datamig.validation.sharing import unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -165,7 +166,7 @@ class Examination:
         """An examination by checks, each with the SQL that is true of its suspects."""
         groups: dict[str, _Group] = {}
         for check, condition in checks:
-            groups.setdefault(condition, _Group(condition=condition)).tallies.append(_Tally(check))
+            groups.setdefault(condition, _Group(condition=unmarked(condition))).tallies.append(_Tally(check))
         names = tuple(dict.fromkeys(name for check, _ in checks for name in check.looked_at))
         return cls(subject, bounds, groups, names, _ciphers(scene, subject, names))
 
@@ -207,7 +208,8 @@ class Examination:
             below = most * _HASHES // number
             # hashtextextended gives all 64 bits alike; its top 31 are enough to compare with a share.
             picked = f"((hashtextextended(ROW({key})::text, 0) >> 33) & {_HASHES - 1}) < {below}"
-            self.groups[condition].condition = f"({condition}) AND {picked}"
+            # The cheap look first.
+            self.groups[condition].condition = f"{picked} AND ({unmarked(condition)})"
             self.groups[condition].of = number
 
     def findings(self) -> dict[str, Findings | Failure]:

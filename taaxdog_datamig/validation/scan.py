@@ -20,6 +20,7 @@ from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.validation.examine import Examination, stream
 from taaxdog_datamig.validation.model import ExaminedCheck, Failure, Findings, RowCheck
+from taaxdog_datamig.validation.sharing import lifted
 from taaxdog_datamig.validation.statements import LOCKED, TOO_LONG, attempt, failure_of, in_order
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class TableScan:
         return self._bound(check.violation if isinstance(check, RowCheck) else check.suspect)
 
     def _bound(self, template: str) -> str:
-        bound = self.scene.bound(template, self.subject.table)
+        bound = self.scene.marked(template, self.subject.table)
         assert bound is not None, template
         return bound
 
@@ -217,14 +218,21 @@ class TableScan:
             await self._look(connection, piece, suspects, many=many)
 
     def _counting(self, piece: Piece, asked: Sequence[str]) -> str:
+        names, conditions = lifted(asked)
         arrays = "".join(
-            f", array_agg(t.ctid) FILTER (WHERE ({condition})) AS a{i}" for i, condition in enumerate(asked)
+            f", array_agg(t.ctid) FILTER (WHERE ({condition})) AS a{i}"
+            for i, condition in enumerate(conditions)
         )
         slices = "".join(
             f", cardinality(a{i}), a{i}[1:{_FEW if condition in self._now.groups else self.bounds.samples}]"
             for i, condition in enumerate(asked)
         )
-        return f"SELECT n{slices} FROM (SELECT count(*) AS n{arrays} FROM {self._from(piece)}) AS piece"
+        rows = self._from(piece)
+        if names:
+            columns = "".join(f', {sql} AS "{name}"' for sql, name in names.items())
+            # OFFSET keeps the planner from putting each back where it was lifted from.
+            rows = f"(SELECT t.ctid, t.*{columns} FROM {rows} OFFSET 0) AS t"
+        return f"SELECT n{slices} FROM (SELECT count(*) AS n{arrays} FROM {rows}) AS piece"
 
     def _from(self, piece: Piece) -> str:
         if piece.pages is None:

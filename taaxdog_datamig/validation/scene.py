@@ -14,6 +14,7 @@ from taaxdog_datamig.pg.keys import readable_tables
 from taaxdog_datamig.pg.quoting import literal
 from taaxdog_datamig.profile import FittedProfile, Profile, all_references, bind, column_of
 from taaxdog_datamig.retention import RETENTION, intervals
+from taaxdog_datamig.validation.sharing import unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,6 +107,10 @@ class Scene:
 
     def bound(self, template: str, table: FittedTable) -> str | None:
         """The SQL of a check's template; None where a column is missing."""
+        return self.marked(unmarked(template), table)
+
+    def marked(self, template: str, table: FittedTable) -> str | None:
+        """The same with the marks of `sharing.shared`."""
         return bind(template, table, self._values)
 
     @property

@@ -113,6 +113,8 @@ async def test_no_format_holds_a_value_of_a_sensitive_column(migrating: Datamig,
         )
     }
     await connection.close()
+    # A phone number of the sample that is the words "not given" is nobody's, and in a rule's text.
+    values.discard("not given")
     assert len(values) > 500
     everything = "\n".join(texts)
     # The number alone, so that a failure shows none of them.

@@ -82,8 +82,13 @@ async def test_sql_and_python_judge_alike(database, texts, name):
     assert {True, False} <= {bool(each) for each in found.values()}
 
 
+A_NUMBER = predicates.phone_known("x")
+
+
 async def test_what_sql_takes_for_e164_is_left_as_it_stands(database, texts):
-    known = f"{predicates.phone_known('x')} AND NOT {predicates.phone_spelled('x')}"
+    known = (
+        f"{predicates.phone_known('x')} AND NOT {predicates.phone_spelled('x', predicates.phone_known('x'))}"
+    )
     found = await rows(database, f"SELECT x FROM unnest($1::text[]) AS s(x) WHERE {known}", texts)
     taken = {x for (x,) in found}
     assert taken >= {"+61491570006", "+61753501234", "+61891234567"}
@@ -91,7 +96,8 @@ async def test_what_sql_takes_for_e164_is_left_as_it_stands(database, texts):
 
 
 async def test_what_sql_takes_for_another_spelling_of_a_number_is_one(database, texts):
-    query = f"SELECT x FROM unnest($1::text[]) AS s(x) WHERE {predicates.phone_spelled('x')}"
+    spelling = predicates.phone_spelled("x", A_NUMBER)
+    query = f"SELECT x FROM unnest($1::text[]) AS s(x) WHERE {spelling}"
     spelled = [x for (x,) in await rows(database, query, texts)]
     assert len(spelled) >= 3
     assert [x for x in spelled if phone.classify(x).kind != "e164" or phone.classify(x).value == x] == []

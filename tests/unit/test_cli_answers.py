@@ -311,6 +311,7 @@ EVERY_ANSWER = [
         dry_run=REPORT,
         run=REPORT,
         row=[answers.Cell("users.tfn", "•", "encrypted:v1:k1:")],
+        validation=(VALIDATION, VALIDATION),
         history=[RECORD],
         database=None,
         key_file=None,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from taaxdog_datamig.crypto import predicates as sealing
 from taaxdog_datamig.identifiers import account_number, bsb, phone, predicates, tfn
 from taaxdog_datamig.migration.phones import fits, phones, rewritten
 from taaxdog_datamig.profile import over
 from taaxdog_datamig.validation.checks import gst
-from taaxdog_datamig.validation.checks.sealed import holds_tfn, opened, plain_and_sealed, sensitive
+from taaxdog_datamig.validation.checks.sealed import holds_tfn, opened, plain_and_sealed, plaintext, sensitive
 from taaxdog_datamig.validation.model import Check, ExaminedCheck, RowCheck, Rule
+from taaxdog_datamig.validation.sharing import shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,7 +239,8 @@ def _phones(scene: Scene) -> Iterator[Check]:
 
 
 def _spelled(text: str) -> str:
-    return f"{sealing.plaintext(text)} AND {predicates.phone_spelled(text)}"
+    known = shared(predicates.phone_known(text))
+    return f"{plaintext(text)} AND {predicates.phone_spelled(text, known)}"
 
 
 def _written(
@@ -248,7 +249,7 @@ def _written(
     """Numbers in plain text that are neither plainly in E.164 nor plainly spelled in another way."""
 
     def suspect(text: str) -> str:
-        return f"{sealing.plaintext(text)} AND NOT {predicates.phone_known(text)}"
+        return f"{plaintext(text)} AND NOT {shared(predicates.phone_known(text))}"
 
     def violated(row: ExaminedRow) -> bool:
         return judge(row[column] or "")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taaxdog_datamig.crypto import predicates
 from taaxdog_datamig.crypto.field import V1
 from taaxdog_datamig.migration.expiry import EXPIRING_TABLES, USER_TOKENS, expired
 from taaxdog_datamig.passwords import LegacyForm, recognise
 from taaxdog_datamig.passwords import predicates as hashes
 from taaxdog_datamig.profile import over
-from taaxdog_datamig.validation.checks.sealed import holds_tfn, holds_two_factor_secret, must_open, sensitive
+from taaxdog_datamig.validation.checks import sealed as values
+from taaxdog_datamig.validation.checks.sealed import holds_tfn, holds_two_factor_secret, sensitive
 from taaxdog_datamig.validation.model import Check, ExaminedCheck, RowCheck, Rule
 
 if TYPE_CHECKING:
@@ -182,20 +182,20 @@ def _sealing(table: str, column: str) -> Iterator[Check]:
         table=table,
         columns=(column,),
         part=f"{table}.{column}",
-        violation=over(predicates.plaintext, column),
+        violation=over(values.plaintext, column),
     )
     # Few values are long, without a prefix, and no legacy token: all of them are opened.
-    yield _opening(plaintext, table, column, predicates.opaque, "plaintext", part="opaque", may_sample=False)
+    yield _opening(plaintext, table, column, values.opaque, "plaintext", part="opaque", may_sample=False)
     yield _opening(LEGACY_TOKEN, table, column, _perhaps_legacy, "legacy")
-    yield _opening(TOKEN_DOES_NOT_OPEN, table, column, predicates.sealed, "does_not_open")
-    yield _opening(TOKEN_UNKNOWN_KEY, table, column, predicates.sealed, "foreign_key_id")
+    yield _opening(TOKEN_DOES_NOT_OPEN, table, column, values.sealed, "does_not_open")
+    yield _opening(TOKEN_UNKNOWN_KEY, table, column, values.sealed, "foreign_key_id")
     # What the application sealed may turn out to be a token itself.
-    yield _opening(TOKEN_MALFORMED, table, column, must_open, "malformed")
+    yield _opening(TOKEN_MALFORMED, table, column, values.must_open, "malformed")
 
 
 def _perhaps_legacy(text: str) -> str:
-    prefixed = f"{predicates.sealed(text)} AND NOT starts_with({text}, '{V1}')"
-    return f"({predicates.opaque(text)} OR ({prefixed}))"
+    prefixed = f"{values.sealed(text)} AND NOT starts_with({text}, '{V1}')"
+    return f"({values.opaque(text)} OR ({prefixed}))"
 
 
 def _opening(

@@ -135,6 +135,8 @@ class Settings:
     #: What wrapped passwords cannot be verified without, as `passwords.Pepper.parse` reads it.
     password_peppers: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     backup_dir: Path = attrs.field(default=Path("backups"), validator=_a(Path, "a path"))
+    #: Back up what a run touches before it; False where point-in-time recovery keeps the rows.
+    backup_before_run: bool = attrs.field(default=True, validator=_a(bool, "true or false"))
     #: Where the rows that cleanups and merges delete go first.
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
     #: What archives are written as: "jsonl" (JSON Lines) or "parquet" (needs the extra of that name).

@@ -46,6 +46,8 @@ class Wishes:
     #: Logical or physical names, as the manager has resolved them to `schema.name`; None: all.
     tables: Collection[str] | None = None
     exclude: Collection[str] = ()
+    #: Whether definitions are backed up, too.
+    schema: bool = True
     encrypt: bool = True
     #: Of zstd.
     level: int = 1
@@ -90,7 +92,7 @@ async def create(
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
     async with Snapshot.take(db, _settle) as snapshot:
         about = await contents.moment(snapshot.connection)
-        schema = tools.find("pg_dump", about["server_version"] // 10_000)
+        schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
         found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
         said = await lint.warnings(

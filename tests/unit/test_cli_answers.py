@@ -270,6 +270,7 @@ BACKUP = BackupDetails(
     rows=5,
     size=100,
     plain_size=500,
+    large_objects=0,
     verified=CERTIFICATE,
     warnings=("no pg_dump",),
 )

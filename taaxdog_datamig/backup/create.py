@@ -244,7 +244,6 @@ async def _copied(
 
 async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
     name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[bytes](_WAITING)
     held = bytearray()
 
     async def take(data: bytes) -> None:
@@ -255,13 +254,13 @@ async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _W
             await send.send(bytes(full))
 
     async def compress(writer: PartWriter) -> None:
-        async with receive:
-            async for batch in receive:
-                await to_thread.run_sync(writer.feed, batch)
+        async for batch in receive:
+            await to_thread.run_sync(writer.feed, batch)
 
     # The store's file is opened and renamed on the loop's thread: short, and rare beside the rows.
     with writing.part(name) as writer:
-        async with anyio.create_task_group() as group:
+        send, receive = anyio.create_memory_object_stream[bytes](_WAITING)
+        async with receive, anyio.create_task_group() as group:
             group.start_soon(compress, writer)
             async with send:
                 tag = await connection.copy_from_query(

@@ -89,7 +89,7 @@ def restore_page(report: RestoreReport) -> Page:
     if changed:
         blocks.append(Table(("table", *verbs), changed, numbers=frozenset(verbs)))
     if same := len(report.tables) - len(changed):
-        blocks.append(Line(f"{count(same)} tables are as the backup has them."))
+        blocks.append(Line(f"tables that are as the backup has them: {count(same)}"))
     blocks += [
         Line(f"{name}: {count(rows)} rows that referred to deleted ones", "warn")
         for name, rows in report.cascaded.items()

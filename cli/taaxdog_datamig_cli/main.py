@@ -73,7 +73,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "backup list": ("datamig backup list", "datamig backup list --json"),
     "backup show": ("datamig backup show latest",),
-    "backup verify": ("datamig backup verify latest",),
+    "backup verify": ("datamig backup verify latest", "datamig backup verify latest --restore"),
     "backup hold": ("datamig backup hold latest --reason audit", "datamig backup hold BACKUP_ID --release"),
     "backup clean": (
         "datamig backup clean --older-than 30d --keep 7",
@@ -156,7 +156,7 @@ for _sub, _about, _group, _nested_commands in (
             "create": "Make a backup.",
             "list": "The backups, the latest first.",
             "show": "What a backup holds.",
-            "verify": "Read every part of a backup and compare it with the manifest.",
+            "verify": "Read every part of a backup and compare it; or restore it and compare that.",
             "hold": "Keep a backup, whatever `clean` is told.",
             "clean": "Let old backups go; shows what would go unless told to do it.",
         },

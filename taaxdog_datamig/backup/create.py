@@ -90,7 +90,7 @@ async def create(
     backup = f"{created_at:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
     key = new_data_key() if keyring is not None and wishes.encrypt else None
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
-    async with Snapshot.take(db, _settle) as snapshot:
+    async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
         schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
         found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
@@ -132,7 +132,8 @@ async def create(
     return made
 
 
-async def _settle(connection: PoolConnectionProxy[Any]) -> None:
+async def settle(connection: PoolConnectionProxy[Any]) -> None:
+    """Settle what a transaction that reads rows depends on."""
     await connection.execute(_SETTLED)
 
 

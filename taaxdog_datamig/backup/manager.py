@@ -15,6 +15,7 @@ from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import Wishes, create
 from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.parts import read_part
+from taaxdog_datamig.backup.proving import prove
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
 from taaxdog_datamig.backup.restore import restore
 from taaxdog_datamig.backup.stores import DirectoryStore
@@ -220,17 +221,28 @@ class BackupManager:
         bare = {name.partition("/")[2]: size for name, size in names.items()}
         return BackupDetails.of(found, self._path(found.id), self._certificate(found.id, data, found, bare))
 
-    async def verify(self, backup: str) -> BackupDetails:
+    async def verify(self, backup: str, *, on: Database | None = None) -> BackupDetails:
         """Read every part of a backup, open it and compare it with the manifest; keep a certificate of it.
+
+        Args:
+            backup: as for `show`.
+            on: a database of a server on which the backup is restored, too, into a database of its own,
+                compared, and dropped. Its role must be allowed to create databases.
 
         Raises:
             UnknownName: there is no such backup.
-            BackupError: it is incomplete or damaged; what is damaged is named.
+            BackupError: it is incomplete or damaged, or does not restore; what is damaged is named.
             KeyMissing, KeyWrong: the key that sealed it is not configured.
+            RefusedError: it holds no schema, or there is no program that restores it.
+            DatabaseError: the server could not be used.
         """
         found, key = await self.find(backup)
         await to_thread.run_sync(self._read_all, found, key)
         proof = Certificate(at=datetime.now(UTC), proof="parts", rows=found.rows)
+        if on is not None:
+            compared = await prove(on, OpenBackup(store=self.store, manifest=found, key=key))
+            version = await on.pool.fetchval("SELECT current_setting('server_version_num')::int")
+            proof = attrs.evolve(proof, proof="restore", server_version=version, definitions=compared)
         proof = await to_thread.run_sync(self.certify, found, proof)
         return BackupDetails.of(found, self._path(found.id), proof)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
+import pytest
 from calling import Datamig
 
 from tests.sample import script, state
@@ -54,7 +56,7 @@ async def test_rows_that_were_broken_come_back_and_the_dry_run_says_which(
     assert await state(sample) == before
     page = migrating("restore", "latest", "--yes")
     assert page.returncode == 0, page.stderr
-    assert "tables are as the backup has them" in page.stdout
+    assert "tables that are as the backup has them" in page.stdout
 
 
 async def test_tables_by_their_logical_names_and_exact(migrating: Datamig, sample: str) -> None:
@@ -95,3 +97,34 @@ async def test_exit_codes_of_what_goes_wrong(migrating: Datamig, datamig: Datami
     done = migrating("restore", "latest")
     assert done.returncode == 1
     assert part.name in done.stderr
+
+
+async def test_verify_restores_where_it_is_told_to(migrating: Datamig, server_dsn: str) -> None:
+    assert migrating("backup", "create").returncode == 0
+    shown = document(migrating, "backup", "verify", "latest", "--restore", "--database", server_dsn)
+    assert (shown["verified"]["proof"], shown["verified"]["definitions"]) == ("restore", True)
+    assert "restored and compared" in migrating("backup", "list").stdout
+
+
+@pytest.mark.parametrize("failpoint", ["after-begin-run", "after-backup", "after-update"])
+async def test_a_run_that_is_killed_makes_one_backup(
+    failpoint: str, migrating: Datamig, tmp_path: Path
+) -> None:
+    killed = migrating("run", "cleanup-audit-logs", DATAMIG_FAILPOINT=failpoint)
+    assert killed.returncode == -signal.SIGKILL
+    report = document(migrating, "run", "cleanup-audit-logs")
+    assert report["resumed"]
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == [report["backup_id"]]
+
+
+async def test_a_run_that_began_without_a_backup_makes_none_once_it_has_changed_something(
+    migrating: Datamig, tmp_path: Path
+) -> None:
+    words = ("run", "cleanup-audit-logs", "--batch-size=10")
+    killed = migrating(*words, "--skip-backup", DATAMIG_FAILPOINT="after-commit")
+    assert killed.returncode == -signal.SIGKILL
+    done = migrating(*words, "--json")
+    report = json.loads(done.stdout)
+    assert (report["resumed"], report["backup_id"]) == (True, None)
+    assert "without a backup" in done.stderr
+    assert not (tmp_path / "backups").exists()

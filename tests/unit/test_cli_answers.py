@@ -367,7 +367,7 @@ def test_a_restore_is_told_by_table_with_what_it_reached_and_what_has_changed_si
     assert "would be restored" in page
     assert re.search(r"public\.users +1,200 +0 +3 +0", page)
     assert "public.sessions: 7 rows" in page
-    assert "1 tables are as the backup has them" in page
+    assert "tables that are as the backup has them: 1" in page
     assert "public.users.fax: text is gone: left out" in page
 
 

@@ -42,6 +42,8 @@ NAMES = (
     "rollback-end",
 )
 
+#: Those that only a run passes which makes a backup.
+BACKING_UP = ("after-backup",)
 DELETING = ("after-part", "after-archive")
 MAINTENANCE_NAMES = (
     "after-tasks",

@@ -149,6 +149,8 @@ class Settings:
     password_peppers: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: Where backups go: a folder, or the URL of an object store (a text with ://).
     backup_dir: Path | str = attrs.field(default=Path("backups"), validator=_folder_or_url)
+    #: Back up what a run touches before it; False where point-in-time recovery keeps the rows.
+    backup_before_run: bool = attrs.field(default=True, validator=_a(bool, "true or false"))
     #: Where the rows that cleanups and merges delete go first.
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
     #: What archives are written as: "jsonl" (JSON Lines) or "parquet" (needs the extra of that name).

@@ -42,7 +42,10 @@ async def build_sealed(dsn: str) -> None:
     """Fill a template with the sample after encrypt-user-data. Its run is in the ledger."""
     await build(dsn)
     settings = Settings(
-        database_url=dsn, field_encryption_key=KEY, field_encryption_legacy_key=LEGACY_KEY.hex()
+        database_url=dsn,
+        field_encryption_key=KEY,
+        field_encryption_legacy_key=LEGACY_KEY.hex(),
+        backup_before_run=False,
     )
     async with Database.connect(settings=settings) as db:
         await Runner(db).run(NAME)
@@ -52,7 +55,11 @@ async def build_sealed(dsn: str) -> None:
 async def engine(
     dsn: str, *migrations: type[ColumnMigration], environ: Mapping[str, str] | None = None, **settings: Any
 ) -> AsyncIterator[Runner]:
-    """A runner on that database, with settings from the environment; knows these migrations as well."""
+    """A runner on that database, with settings from the environment; knows these migrations as well.
+
+    Its runs make no backup unless the settings say so.
+    """
+    settings = {"backup_before_run": False} | settings
     async with Database.connect(settings=Settings.load(environ=environ, database_url=dsn, **settings)) as db:
         registry = Registry.load([*BUILTIN, *migrations], db.settings.migrations)
         yield Runner(db, registry=registry)

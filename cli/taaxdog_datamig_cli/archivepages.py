@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRecord, ArchiveRestore
 from taaxdog_datamig_cli.answers import Archives
+from taaxdog_datamig_cli.driftpages import drift_lines
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.units import count, duration, moment, size
 
@@ -112,11 +113,7 @@ def unarchive_page(report: ArchiveRestore) -> Page:
         ),
         Facts([("time", duration(report.seconds))]),
     ]
-    if report.drift:
-        blocks.append(Line("The tables have changed since:", "warn"))
-        for drift in report.drift:
-            change = f"{drift.was or 'absent'} is {drift.now or 'gone'}"
-            blocks.append(Line(f"  {drift.table}.{drift.column}: {change}: {drift.effect}"))
+    blocks += drift_lines(report.drift)
     if report.refused:
         shown = report.refused[:_REFUSED_SHOWN]
         more = report.refused_rows - len(shown)

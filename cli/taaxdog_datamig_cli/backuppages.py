@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from taaxdog_datamig.backup import BackupDetails, BackupRecord, Certificate
+from taaxdog_datamig.backup import BackupDetails, BackupRecord, Certificate, RestoreReport
 from taaxdog_datamig_cli.answers import Backups, Cleaning
+from taaxdog_datamig_cli.driftpages import drift_lines
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table
 from taaxdog_datamig_cli.units import count, duration, moment, size
 
@@ -72,6 +73,30 @@ def backup_page(backup: BackupDetails) -> Page:
         ),
     ]
     return [*blocks, *(Line(f"warning: {text}", "warn") for text in backup.warnings)]
+
+
+def restore_page(report: RestoreReport) -> Page:
+    """What a restore did to each table."""
+    ending = "would be restored" if report.dry_run else "restored"
+    where = " into an empty database, with its schema" if report.mode == "empty" else ""
+    verbs = ("inserted", "updated", "deleted", "kept")
+    changed = [
+        (table.table, count(table.inserted), count(table.updated), count(table.deleted), count(table.kept))
+        for table in report.tables
+        if table.inserted or table.updated or table.deleted or table.kept
+    ]
+    blocks: list[Block] = [Line(f"backup {report.backup_id}: {ending}{where}", "good")]
+    if changed:
+        blocks.append(Table(("table", *verbs), changed, numbers=frozenset(verbs)))
+    if same := len(report.tables) - len(changed):
+        blocks.append(Line(f"tables that are as the backup has them: {count(same)}"))
+    blocks += [
+        Line(f"{name}: {count(rows)} rows that referred to deleted ones", "warn")
+        for name, rows in report.cascaded.items()
+    ]
+    blocks.append(Facts([("time", duration(report.seconds))]))
+    blocks += drift_lines(report.drift)
+    return [*blocks, *(Line(f"warning: {text}", "warn") for text in report.warnings)]
 
 
 def cleaning_page(answer: Cleaning) -> Page:

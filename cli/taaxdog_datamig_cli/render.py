@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from taaxdog_datamig.backup import BackupDetails
+from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunRecord, RunReport
 from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
-from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page
+from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page, restore_page
 from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
@@ -203,6 +203,7 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Backups: backups_page,
     BackupDetails: backup_page,
     answers.Cleaning: cleaning_page,
+    RestoreReport: restore_page,
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,

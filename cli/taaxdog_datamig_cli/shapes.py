@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from taaxdog_datamig.backup import BackupDetails
+from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
@@ -42,6 +42,7 @@ SCHEMAS: dict[type, str] = {
     answers.Backups: "datamig/backups/1",
     BackupDetails: "datamig/backup/1",
     answers.Cleaning: "datamig/backup-cleaning/1",
+    RestoreReport: "datamig/restore/1",
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",

@@ -29,6 +29,8 @@ class Certificate:
     rows: int
     #: server_version_num of the server it was restored on; None for parts.
     server_version: int | None = None
+    #: Whether the restored definitions were compared, too: not where that server's version is another.
+    definitions: bool = False
     #: SHA-256 of the manifest, in hex: the certificate is for this backup and no other.
     manifest: str = ""
 

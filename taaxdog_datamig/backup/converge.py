@@ -174,10 +174,10 @@ class Converge:
                 await self._do(connection, target, _delete(target))
             if not aside:
                 await self._compare_again(connection)
+        # Parents first, their missing rows, too: a row that changes may refer to one that was gone.
         for target in self.targets:
             if columns := self.found[target.relation.label].columns:
                 await self._do(connection, target, _update(target, columns))
-        for target in self.targets:
             if self.found[target.relation.label].missing:
                 await self._do(connection, target, _insert(target))
         await self._do(connection, self.targets[-1], "SET CONSTRAINTS ALL IMMEDIATE")

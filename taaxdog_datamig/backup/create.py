@@ -59,6 +59,8 @@ class Wishes:
     #: Logical or physical names, as the manager has resolved them to `schema.name`; None: all.
     tables: Collection[str] | None = None
     exclude: Collection[str] = ()
+    #: Whether definitions are backed up, too.
+    schema: bool = True
     encrypt: bool = True
     #: Of zstd.
     level: int = 1
@@ -111,9 +113,9 @@ async def create(
     backup = f"{created_at:%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
     key = new_data_key() if keyring is not None and wishes.encrypt else None
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
-    async with Snapshot.take(db, _settle) as snapshot:
+    async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
-        schema = tools.find("pg_dump", about["server_version"] // 10_000)
+        schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
         found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
         said = await lint.warnings(
@@ -160,7 +162,8 @@ async def create(
     return made
 
 
-async def _settle(connection: PoolConnectionProxy[Any]) -> None:
+async def settle(connection: PoolConnectionProxy[Any]) -> None:
+    """Settle what a transaction that reads rows depends on."""
     await connection.execute(_SETTLED)
 
 

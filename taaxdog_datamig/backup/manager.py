@@ -15,6 +15,7 @@ from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import Wishes, create
 from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.parts import read_part
+from taaxdog_datamig.backup.proving import prove
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
 from taaxdog_datamig.backup.restore import restore
 from taaxdog_datamig.backup.stores import store_of
@@ -22,6 +23,7 @@ from taaxdog_datamig.checksum import named_tables
 from taaxdog_datamig.crypto import Keyring, document
 from taaxdog_datamig.errors import BackupError, DatamigError, KeyMissing, UnknownName, UsageError
 from taaxdog_datamig.ledger import Ledger, installed_version
+from taaxdog_datamig.profile import FittedProfile, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -108,6 +110,14 @@ class BackupManager:
         assert self.db is not None
         return frozenset(named.relation.label for named in await named_tables(self.db, names))
 
+    async def _labels_of_those_here(self, names: Collection[str]) -> dict[str, str]:
+        """Names of tables that are here, logical or physical, to `schema.table`."""
+        assert self.db is not None
+        async with self.db.acquire() as connection:
+            profile = await FittedProfile.fit(connection, Profile.load(self.settings.profile))
+            found = {name: await profile.table(connection, name) for name in names}
+        return {name: table.relation.label for name, table in found.items() if table is not None}
+
     async def restore(
         self,
         backup: str,
@@ -126,7 +136,8 @@ class BackupManager:
 
         Args:
             backup: as for `show`.
-            tables: `schema.name`, or the name alone where it is clear; all by default.
+            tables: logical names of tables that are here, `schema.name`, or the name alone where it is
+                clear; all by default.
             dry_run: change nothing, and tell what would be done, in exact numbers.
             exact: delete rows that are not in the backup.
             cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
@@ -141,10 +152,13 @@ class BackupManager:
         """
         assert self.db is not None
         found, key = await self.find(backup)
+        held = {name for table in found.tables for name in (table.label, table.root)}
+        labels = await self._labels_of_those_here(tables or ())
+        here = {name: label for name, label in labels.items() if label in held}
         return await restore(
             self.db,
             OpenBackup(store=self.store, manifest=found, key=key),
-            tables,
+            None if tables is None else [here.get(name, name) for name in tables],
             dry_run=dry_run,
             exact=exact,
             cascade=cascade,
@@ -207,17 +221,28 @@ class BackupManager:
         bare = {name.partition("/")[2]: size for name, size in names.items()}
         return BackupDetails.of(found, self._path(found.id), self._certificate(found.id, data, found, bare))
 
-    async def verify(self, backup: str) -> BackupDetails:
+    async def verify(self, backup: str, *, on: Database | None = None) -> BackupDetails:
         """Read every part of a backup, open it and compare it with the manifest; keep a certificate of it.
+
+        Args:
+            backup: as for `show`.
+            on: a database of a server on which the backup is restored, too, into a database of its own,
+                compared, and dropped. Its role must be allowed to create databases.
 
         Raises:
             UnknownName: there is no such backup.
-            BackupError: it is incomplete or damaged; what is damaged is named.
+            BackupError: it is incomplete or damaged, or does not restore; what is damaged is named.
             KeyMissing, KeyWrong: the key that sealed it is not configured.
+            RefusedError: it holds no schema, or there is no program that restores it.
+            DatabaseError: the server could not be used.
         """
         found, key = await self.find(backup)
         await to_thread.run_sync(self._read_all, found, key)
         proof = Certificate(at=datetime.now(UTC), proof="parts", rows=found.rows)
+        if on is not None:
+            compared = await prove(on, OpenBackup(store=self.store, manifest=found, key=key))
+            version = await on.pool.fetchval("SELECT current_setting('server_version_num')::int")
+            proof = attrs.evolve(proof, proof="restore", server_version=version, definitions=compared)
         proof = await to_thread.run_sync(self.certify, found, proof)
         return BackupDetails.of(found, self._path(found.id), proof)
 

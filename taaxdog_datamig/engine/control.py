@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from taaxdog_datamig.engine.keeping import instead
 from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
 from taaxdog_datamig.errors import UnknownName, UsageError
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, actor, installed_version
@@ -128,6 +129,7 @@ def _record(row: asyncpg.Record) -> RunRecord:
         quarantined_rows=row["quarantined"],
         error=row["error"],
         rollback=_rollback(row),
+        backup_id=row["backup_id"],
         actor=orjson.loads(row["actor"]),
         control=row["control"],
         owner=row["owner"],
@@ -147,8 +149,8 @@ def _rollback(row: asyncpg.Record) -> str:
     targets = orjson.loads(row["targets"])
     if targets and (code := targets[0].get("code")) is not None:
         if not code["reversible"]:
-            return "not available: the migration is not reversible, restore from a backup instead"
+            return f"not available: the migration is not reversible. {instead(row['backup_id'])}"
         return f"by down() of {row['migration']}: rollback data of {row['images']} chunks, {seal}"
     if not row["images"]:
-        return "not available: the before-images were purged"
+        return f"not available: the before-images were purged. {instead(row['backup_id'])}"
     return f"datamig.before_images of run {row['id']}: {row['images']} chunks, {seal}"

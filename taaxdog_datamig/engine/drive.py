@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,15 +12,18 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
+from taaxdog_datamig.engine.keeping import back_up, instead
 from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.proof import prove
 from taaxdog_datamig.engine.reader import place
+from taaxdog_datamig.engine.steps import step
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.sweeps import execute
 from taaxdog_datamig.engine.undo import let_go, pause_run, settle_failure
 from taaxdog_datamig.engine.validating import preview, validate_after, validate_before, with_validation
 from taaxdog_datamig.errors import (
     ArchiveError,
+    BackupError,
     DatabaseUnavailable,
     DatamigError,
     LeaseLost,
@@ -33,13 +35,12 @@ from taaxdog_datamig.errors import (
     RunPaused,
     ServerRefused,
 )
-from taaxdog_datamig.events import EventBus, StepFinished, StepStarted
 from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     import asyncpg
@@ -52,15 +53,6 @@ if TYPE_CHECKING:
 
 #: The steps of a run, live or dry.
 Steps: TypeAlias = "Callable[[Started, Plan, datetime], Awaitable[RunReport]]"
-
-
-@contextlib.asynccontextmanager
-async def step(events: EventBus, name: str) -> AsyncIterator[None]:
-    """Tell that a step begins and, unless it fails, that it is over."""
-    began = time.monotonic()
-    events.emit(StepStarted(step=name))
-    yield
-    events.emit(StepFinished(step=name, seconds=time.monotonic() - began))
 
 
 async def drive(
@@ -102,10 +94,11 @@ async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigE
     # The words of an error that is not ours may quote a row.
     told = error if isinstance(error, DatamigError) else RunError(f"unexpected: {place(error)}")
     # What the server refuses now it may take later, and a rollback would meet the same refusal. A folder
-    # that takes no archive now may have room later.
-    later = isinstance(told, ServerRefused | RefusedError | ArchiveError)
+    # that takes no archive or backup now may have room later.
+    later = isinstance(told, ServerRefused | RefusedError | ArchiveError | BackupError)
     if keep or job.options.on_failure == "pause" or later:
-        over = isinstance(told, PreflightFailed | ArchiveError) or (keep and isinstance(told, RunCancelled))
+        over = isinstance(told, PreflightFailed | ArchiveError | BackupError)
+        over = over or (keep and isinstance(told, RunCancelled))
         if await pause_run(job, str(told), unless_untouched=over) == "failed":
             outcome = "what was done stays" if keep else "nothing was changed"
         else:
@@ -113,7 +106,7 @@ async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigE
     elif not started.reversible:
         paused = await pause_run(job, str(told), unless_untouched=True) == "paused"
         outcome = (
-            f"it is not reversible: `datamig resume {job.run_id}` goes on, or restore from a backup"
+            f"it is not reversible: `datamig resume {job.run_id}` goes on. {instead(job.backup_id)}"
             if paused
             else "nothing was changed"
         )
@@ -127,10 +120,11 @@ async def _settle(started: Started, error: Exception, *, keep: bool) -> DatamigE
 
 
 async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
-    """The steps of a run, live or dry. That of backup stands before them when it comes."""
+    """The steps of a run, live or dry."""
     job, events = started.job, started.job.events
     async with step(events, "validate before"):
         before = await validate_before(started)
+    await back_up(started, plan.migration)
     clock = time.monotonic()
     position = await steadily(job, "measuring the log", wal_position)
     async with step(events, "execute"):

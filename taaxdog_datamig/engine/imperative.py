@@ -12,13 +12,15 @@ import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
-from taaxdog_datamig.engine.drive import look_again, record_success, step
+from taaxdog_datamig.engine.drive import look_again, record_success
 from taaxdog_datamig.engine.handling import is_count, place
+from taaxdog_datamig.engine.keeping import back_up, instead
 from taaxdog_datamig.engine.planner import fingerprint
 from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.engine.rollback import Restored
 from taaxdog_datamig.engine.start import check_arguments
+from taaxdog_datamig.engine.steps import step
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.validating import validate_before, with_validation
 from taaxdog_datamig.engine.workspace import Workspace
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.reports import RunReport
     from taaxdog_datamig.engine.start import Started
     from taaxdog_datamig.events import EventBus
+    from taaxdog_datamig.profile import FittedTable
 
 
 @contextlib.contextmanager
@@ -69,8 +72,8 @@ def reversible(migration: Migration) -> bool:
     return type(migration).down is not Migration.down
 
 
-async def claims(migration: Migration) -> list[str]:
-    """The tables that nobody else may work on meanwhile, quoted.
+async def claims(migration: Migration) -> list[FittedTable]:
+    """The tables that nobody else may work on meanwhile.
 
     Raises:
         NotApplicable: there is no such table.
@@ -80,7 +83,7 @@ async def claims(migration: Migration) -> list[str]:
         for name in migration.tables:
             if (table := await migration.context.profile.table(connection, name)) is None:
                 raise NotApplicable(f"there is no table {name}")
-            found.append(table.relation.quoted)
+            found.append(table)
     return found
 
 
@@ -172,6 +175,7 @@ class CodeWork:
         job, migration = started.job, self.migration
         async with step(job.events, "validate before"):
             before = await validate_before(started)
+        await back_up(started, migration.name)
         clock = time.monotonic()
         position = await steadily(job, "measuring the log", wal_position)
         async with step(job.events, "execute"):
@@ -228,7 +232,7 @@ class CodeRollback:
             except (NotImplementedError, NotReversible) as error:
                 if not (dry_run or back or workspace.batches):
                     await self._give_back(job)
-                raise _not_reversible(migration.name, job.run_id, error) from None
+                raise _not_reversible(migration.name, job.run_id, job.backup_id, error) from None
         if not dry_run:
             await steadily(
                 job, "recording", lambda connection: ledger.work.all_restored(connection, job.run_id)
@@ -250,10 +254,12 @@ class CodeRollback:
         await steadily(job, "giving the run back", give)
 
 
-def _not_reversible(name: str, run_id: object, error: Exception | None = None) -> NotReversible:
+def _not_reversible(
+    name: str, run_id: object, backup_id: str | None, error: Exception | None = None
+) -> NotReversible:
     if isinstance(error, NotReversible):
-        return error
-    return NotReversible(f"run {run_id} of {name} is not reversible", "Restore from a backup instead")
+        return error if backup_id is None else attrs.evolve(error, todo=instead(backup_id))
+    return NotReversible(f"run {run_id} of {name} is not reversible", instead(backup_id))
 
 
 def code_of(record: asyncpg.Record) -> dict[str, Any] | None:
@@ -265,7 +271,7 @@ def code_of(record: asyncpg.Record) -> dict[str, Any] | None:
     targets = orjson.loads(record["targets"])
     code: dict[str, Any] | None = targets[0].get("code") if targets else None
     if code is not None and not code["reversible"]:
-        raise _not_reversible(record["migration"], record["id"])
+        raise _not_reversible(record["migration"], record["id"], record["backup_id"])
     return code
 
 

@@ -59,6 +59,8 @@ class Job:
     size: ChunkSize
     #: Where deleted rows go first; None in a dry run, and where nothing is deleted.
     archive: ArchiveWriter | None = None
+    #: The backup that was made before the run changed anything.
+    backup_id: str | None = None
     counters: dict[int, Counters] = attrs.field(factory=dict)
     quarantined: int = 0
     #: Rows that a dry run would have deleted, by table; a live run's are in the ledger.

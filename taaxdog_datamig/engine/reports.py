@@ -186,6 +186,7 @@ class RunReport:
     #: Compare-and-set misses: rows the application changed between reading and writing; each was read again.
     conflicts: int = 0
     chunks: int = 0
+    #: The backup of the touched tables that was made before anything was changed.
     backup_id: str | None = None
     rows_per_second: float = 0.0
     #: Share of the updates that were heap-only (HOT); None where the server's counters do not tell.
@@ -236,6 +237,8 @@ class RunRecord:
     error: str | None
     #: Where the before-images are and how they are sealed, or why there is no rollback.
     rollback: str
+    #: The backup that was made before it.
+    backup_id: str | None = None
     #: Database role, operating-system user, host, version of this package.
     actor: dict[str, str]
     #: A request seen between chunks: "pause", "cancel" or None.

@@ -12,6 +12,7 @@ import attrs
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Mode, persistently, session_sql, steadily
 from taaxdog_datamig.engine.images import context_of, open_image
+from taaxdog_datamig.engine.keeping import instead
 from taaxdog_datamig.engine.takeback import take_back
 from taaxdog_datamig.errors import LeaseLost, RefusedError
 from taaxdog_datamig.events import ChunkDone, Warned
@@ -78,9 +79,7 @@ async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
             before, outages = _NEWEST, job.outages
             continue
         if chunk["image"] is None:
-            raise RefusedError(
-                f"the before-images of run {job.run_id} are gone", "Restore the tables from a backup instead"
-            )
+            raise RefusedError(f"the before-images of run {job.run_id} are gone", instead(job.backup_id))
         before = chunk["id"]
         await _restore(job, chunk, done, dry_run=dry_run)
         failpoints.hit("rollback-after-commit")

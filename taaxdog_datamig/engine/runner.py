@@ -11,7 +11,7 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
-from taaxdog_datamig.engine.drive import drive, step, work
+from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
@@ -24,6 +24,7 @@ from taaxdog_datamig.engine.imperative import (
     plan_code,
     reversible,
 )
+from taaxdog_datamig.engine.keeping import instead, unsealed_warning
 from taaxdog_datamig.engine.maintenance import maintain, plan_maintenance, waiting
 from taaxdog_datamig.engine.planner import check_pinned, make_plan
 from taaxdog_datamig.engine.preflight import (
@@ -35,6 +36,7 @@ from taaxdog_datamig.engine.preflight import (
 )
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
+from taaxdog_datamig.engine.steps import step
 from taaxdog_datamig.engine.undo import undo
 from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
@@ -187,7 +189,7 @@ class Runner:
             if options.pinned_plan is not None:
                 check_pinned(plan, options.pinned_plan, begun=await self._begun(migration))
         failpoints.hit("after-plan")
-        warnings = [*plan.warnings, *await self._preflight(migration, plan, targets)]
+        warnings = [*plan.warnings, *await self._preflight(migration, plan, targets, options)]
         for warning in warnings:
             self.events.emit(Warned(message=warning))
         plan = attrs.evolve(plan, warnings=tuple(warnings))
@@ -339,7 +341,7 @@ class Runner:
         if not isinstance(migration, Migration):
             raise RefusedError(
                 f"run {record['id']} must be undone by the code of {migration.name}, which has none any more",
-                "Give it back its up() and down(), or restore from a backup",
+                f"Give it back its up() and down(). {instead(record['backup_id'])}",
             )
         return CodeRollback(migration, record["status"])
 
@@ -357,7 +359,7 @@ class Runner:
         return left["fingerprint"] if left is not None else None
 
     async def _preflight(
-        self, migration: BaseMigration, plan: Plan, targets: Sequence[Target] = ()
+        self, migration: BaseMigration, plan: Plan, targets: Sequence[Target], options: RunOptions
     ) -> list[str]:
         async with step(self.events, "preflight"), self.db.acquire() as connection:
             if await installed_version(connection):
@@ -366,6 +368,7 @@ class Runner:
                 await check_room(connection, plan),
                 await old_transaction_warning(connection),
                 check_archive(self.settings, targets, migration.context.keyring),
+                unsealed_warning(options, self.settings, migration.context.keyring),
             ]
         return [warning for warning in found if warning]
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.ledger import ArchivePart
     from taaxdog_datamig.migration import BaseMigration, Target
     from taaxdog_datamig.pg.database import Database
+    from taaxdog_datamig.profile import FittedTable
     from taaxdog_datamig.validation.extent import Extent
 
 
@@ -53,8 +54,8 @@ class Proposal:
     plan: Plan
     options: RunOptions
     events: EventBus
-    #: Further tables of its own, quoted.
-    claims: Sequence[str] = ()
+    #: Further tables of its own.
+    claims: Sequence[FittedTable] = ()
     #: The way back by the migration's own code, and whether there is any.
     restore: Restore | None = None
     reversible: bool = True
@@ -69,7 +70,16 @@ class Proposal:
     @property
     def relations(self) -> list[str]:
         """Its tables, quoted."""
-        return [*(target.table.relation.quoted for target in self.targets), *self.claims]
+        tables = [*(target.table for target in self.targets), *self.claims]
+        return [table.relation.quoted for table in tables]
+
+    @property
+    def touched(self) -> frozenset[str] | None:
+        """Labels of the tables whose rows may change; None: any, since its code names none."""
+        if self.restore is not None and not self.claims:
+            return None
+        reached = [table for target in self.targets for table in target.reached]
+        return frozenset(table.relation.label for table in (*reached, *self.claims))
 
     @property
     def shapes(self) -> list[Shape]:
@@ -108,6 +118,8 @@ class Started:
     reversible: bool = True
     #: What validation looks at; None: nothing.
     extent: Extent | None = None
+    #: Labels of the tables whose rows may change; None: any.
+    touched: frozenset[str] | None = None
 
 
 def _code_shape(name: str) -> Shape:
@@ -188,6 +200,7 @@ async def start(proposal: Proposal) -> Started:
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
     job.archive = archive
     job.quarantined = quarantined
+    job.backup_id = None if record is None else record["backup_id"]
     done = record is not None and record["ddl_done"]
     return Started(
         job=job,
@@ -198,6 +211,7 @@ async def start(proposal: Proposal) -> Started:
         restore=proposal.restore,
         reversible=proposal.reversible,
         extent=proposal.extent,
+        touched=proposal.touched,
     )
 
 

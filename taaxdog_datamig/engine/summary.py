@@ -61,6 +61,7 @@ async def summarise(
         deleted_rows=dict(deleted),
         conflicts=sum(table.conflicts for table in tables),
         chunks=sum(table.chunks for table in tables),
+        backup_id=job.backup_id,
         rows_per_second=round(here / seconds, 1) if seconds > 0 else 0.0,
         hot_ratio=None if job.dry_run or not changed else round(hot / changed, 3),
         wal_bytes=now - position if now is not None and position is not None else 0,

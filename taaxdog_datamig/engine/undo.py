@@ -163,6 +163,7 @@ async def undo(
         sealer=BlobSealer(data_key if sealed else None),
         data_key=data_key,
         size=ChunkSize(target=db.settings.chunk_seconds),
+        backup_id=record["backup_id"],
     )
     if dry_run:
         done = await (restore or restore_chunks)(job, dry_run=True)

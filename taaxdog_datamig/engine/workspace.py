@@ -17,6 +17,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import digest
 from taaxdog_datamig.engine.apply import Mode, persistently, steadily
 from taaxdog_datamig.engine.handling import READING_SECONDS, Batch, Done, chunk_sql, notes_context
+from taaxdog_datamig.engine.keeping import instead
 from taaxdog_datamig.errors import PlanDrift, RefusedError, RunError, UsageError
 from taaxdog_datamig.events import Told
 from taaxdog_datamig.pg.transactions import transaction
@@ -114,9 +115,7 @@ class Workspace:
             if row is None:
                 return
             if row["image"] is None:
-                raise RefusedError(
-                    f"the rollback data of run {job.run_id} are gone", "Restore from a backup instead"
-                )
+                raise RefusedError(f"the rollback data of run {job.run_id} are gone", instead(job.backup_id))
             before = row["id"]
             for line in reversed(job.sealer.open(row["image"], notes_context(job.run_id)).split(b"\n")):
                 yield orjson.loads(line)

@@ -58,7 +58,7 @@ WHERE l.run_id = $1 AND l.epoch = $2 FOR SHARE OF l
 -- name: runs
 SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.targets, r.options,
        r.estimated_rows, r.started_at, r.completed_at, r.error, r.report, r.actor, r.control, r.waiting,
-       r.ddl_done, r.kid, r.data_key, r.owner,
+       r.ddl_done, r.kid, r.data_key, r.owner, r.backup_id,
        coalesce(r.lease_expires > clock_timestamp() AND EXISTS (
            SELECT FROM pg_stat_activity a WHERE a.pid = r.backend
            AND (a.backend_start IS NULL OR a.backend_start = r.backend_start)), false) AS alive,

@@ -73,6 +73,18 @@ class Target:
     breaks_unique: bool = False
     warnings: tuple[str, ...] = ()
 
+    @property
+    def reached(self) -> list[FittedTable]:
+        """Every table whose rows it may change; some more than once."""
+        closures = [] if self.closure is None else [self.closure]
+        found = [self.table]
+        if self.merge is not None:
+            found += [kin.table for kin in self.merge.kin.values()]
+            closures += [closure for _, closure in self.merge.dropped.values()]
+        for closure in closures:
+            found += [*(node.table for node in closure.nodes.values()), *closure.cut.values()]
+        return found
+
 
 def existing(table: FittedTable, name: str) -> Column:
     """The column of that name.

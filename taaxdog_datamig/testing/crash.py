@@ -190,6 +190,7 @@ async def assert_crash_safe(
         seed: of those moments.
         environ: what the processes need besides this one's environment, such as keys.
         options: fields of `RunOptions`. A small `batch_size` makes more chunks, thus more places to die.
+            No run makes a backup unless `skip_backup=False` is given.
 
     Raises:
         AssertionError: names the first rows that differ, by table and primary key.
@@ -204,7 +205,7 @@ async def assert_crash_safe(
         dsn=dsn,
         migration=kind,
         builtin=isinstance(migration, str),
-        options={"batch_size": 50, **options},
+        options={"batch_size": 50, "skip_backup": True, **options},
         environ=environ or {},
     )
     chooser = random.Random(seed)  # noqa: S311 - moments, not secrets

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 from taaxdog_datamig import Database, Settings
 from taaxdog_datamig.backup import BackupManager, Manifest
+from taaxdog_datamig.demo import load_sample
 from tests import sample as sample_module
+from tests.older import build_older
 
 #: A server that speaks S3, until its stdin is closed, as happens when the tests are killed, too.
 S3_SERVER = """
@@ -106,5 +109,22 @@ def looking(copied: tuple[Manifest, Path]) -> Callable[..., BackupManager]:
 
     def make(**more: Any) -> BackupManager:
         return BackupManager(None, settings_of("postgresql://nowhere", copied[1], **more))
+
+    return make
+
+
+async def _few(dsn: str) -> None:
+    await load_sample(dsn, users=60)
+
+
+@pytest.fixture
+def installation(
+    keyed: None, template_database: Any, database_from: Callable[[str], str]
+) -> Callable[[bool], str]:
+    """`installation(older)`: the URL of a sample of sixty users, as an older release left it or as of now."""
+
+    def make(older: bool) -> str:  # noqa: FBT001
+        name, build = ("older_sixty", partial(build_older, users=60)) if older else ("sixty", _few)
+        return database_from(template_database(name, build))
 
     return make

@@ -118,7 +118,7 @@ def runner_on(db: Database) -> Runner:
 
 
 def settings_for(dsn: str, **changed: object) -> Settings:
-    return Settings(database_url=dsn, **changed)
+    return Settings(database_url=dsn, **{"backup_before_run": False} | changed)
 
 
 async def fetch(dsn: str, query: str, *arguments: object) -> list[asyncpg.Record]:

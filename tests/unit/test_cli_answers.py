@@ -11,7 +11,15 @@ import attrs
 import pytest
 
 from taaxdog_datamig import errors
-from taaxdog_datamig.backup import BackupDetails, BackupRecord, Certificate, TableInBackup, Verdict
+from taaxdog_datamig.backup import (
+    BackupDetails,
+    BackupRecord,
+    Certificate,
+    RestoreReport,
+    TableInBackup,
+    Verdict,
+)
+from taaxdog_datamig.backup import RestoredTable as BroughtBack
 from taaxdog_datamig.checksum.reports import (
     ChecksumReport,
     DiffReport,
@@ -270,6 +278,7 @@ BACKUP = BackupDetails(
     rows=5,
     size=100,
     plain_size=500,
+    large_objects=0,
     verified=CERTIFICATE,
     warnings=("no pg_dump",),
 )
@@ -278,7 +287,19 @@ BACKUPS = [
     BackupRecord(id="20260228T120000Z-00000000", state="damaged", path="y", size=1, problem="damaged"),
 ]
 
+BROUGHT_BACK = RestoreReport(
+    backup_id=BACKUP.id,
+    mode="converge",
+    dry_run=True,
+    exact=True,
+    tables=(BroughtBack(table="public.users", inserted=1_200, deleted=3), BroughtBack(table="public.goals")),
+    cascaded={"public.sessions": 7},
+    drift=(Drift(table="public.users", column="fax", was="text", now=None, effect="left out"),),
+    warnings=("something",),
+)
+
 EVERY_ANSWER = [
+    BROUGHT_BACK,
     answers.Backups("backups", BACKUPS),
     BACKUP,
     answers.Cleaning(applied=False, backups=[Verdict(id="x", size=1, goes=True, reason="no rule keeps it")]),
@@ -339,6 +360,15 @@ def test_a_diff_names_some_rows_and_counts_all() -> None:
     assert "2 of 2 tables differ" in page
     assert "Equal" in plain(DiffReport(equal=True, tables={}, seconds=0))
     assert (exits.of_answer(DIFF), exits.of_answer(attrs.evolve(DIFF, equal=True))) == (3, 0)
+
+
+def test_a_restore_is_told_by_table_with_what_it_reached_and_what_has_changed_since() -> None:
+    page = plain(BROUGHT_BACK)
+    assert "would be restored" in page
+    assert re.search(r"public\.users +1,200 +0 +3 +0", page)
+    assert "public.sessions: 7 rows" in page
+    assert "tables that are as the backup has them: 1" in page
+    assert "public.users.fax: text is gone: left out" in page
 
 
 def plain(answer: object) -> str:

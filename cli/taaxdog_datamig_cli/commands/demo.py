@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,9 +96,12 @@ async def demo(
     # Nothing of the caller's environment: the demo is the same everywhere and touches nobody's keys.
     key, legacy_key = generate_key(), os.urandom(32)
     reporter = session.reporter()
-    async with EmbeddedServer(keep, durable=keep is not None) as server:
+    async with _backups(keep) as backups, EmbeddedServer(keep, durable=keep is not None) as server:
         settings = Settings(
-            database_url=server.dsn, field_encryption_key=key, field_encryption_legacy_key=legacy_key.hex()
+            database_url=server.dsn,
+            field_encryption_key=key,
+            field_encryption_legacy_key=legacy_key.hex(),
+            backup_dir=backups,
         )
         bus = EventBus()
         bus.subscribe(reporter)
@@ -132,6 +137,16 @@ async def demo(
         database=None if keep is None else f"embedded:{keep}",
         key_file=None if key_file is None else str(key_file),
     )
+
+
+@contextlib.asynccontextmanager
+async def _backups(keep: Path | None) -> AsyncIterator[Path]:
+    """The folder for the run's backup."""
+    if keep is not None:
+        yield keep / "backups"
+        return
+    with tempfile.TemporaryDirectory(prefix="datamig-demo-") as folder:
+        yield Path(folder)
 
 
 def _require_new(folder: Path) -> None:
@@ -211,13 +226,12 @@ def describe(value: str) -> str:
 
 Step = Callable[[Story], Awaitable[None]]
 
-#: The backup has its place before the run.
 STEPS: tuple[tuple[str, Step], ...] = (
     ("Load a sample database", _load),
     ("Validate: what is wrong", _validate),
     ("Plan: what would change", _plan),
     ("Dry run: the real code, rolled back", _dry_run),
-    ("Run: encrypt, and prove it", _run),
+    ("Run: back up, encrypt, and prove it", _run),
     ("The same row before and after", _compare),
     ("Validate again", _validate),
     ("History", _history),

@@ -78,9 +78,10 @@ async def test_the_guides_spelling_works_as_it_stands(migrating: Datamig, sample
 
 
 def test_every_json_document_names_its_shape(
-    sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """In this process, since many commands are called."""
+    monkeypatch.setenv("BACKUP_DIR", str(tmp_path / "backups"))
     monkeypatch.setenv("DATABASE_URL", sample)
     monkeypatch.setenv("FIELD_ENCRYPTION_KEY", KEY)
 

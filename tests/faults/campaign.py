@@ -442,7 +442,7 @@ async def campaign(dsn: str, folder: Path, plan: Plan) -> dict[str, Any]:
     for point in AT_THE_END if plan.failpoints else ():
         await command.killed(*run, failpoint=point)
     code, document, messages = await command.undisturbed(*run)
-    assert code == 0, messages
+    assert code == 0, f"{document.get('error')} {messages}"
     assert document["status"] in {"succeeded", "already_run"}
     await assert_sealed(writers)
     changed = await assert_counted(writers)

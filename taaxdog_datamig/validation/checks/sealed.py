@@ -39,6 +39,10 @@ def holds_two_factor_secret(column: str) -> bool:
     return column.replace("_", "").lower() in _TWO_FACTOR
 
 
+#: How ids end of checks that look at what is in sealed values.
+SEALED: Final = ".sealed"
+
+
 # Half a dozen checks of each column are made with these.
 def plaintext(text: str) -> str:
     """SQL, true of what is sealed in no way."""
@@ -95,7 +99,7 @@ def opened(rule: Rule, table: str, column: str, judge: Callable[[str], bool]) ->
         rule=rule,
         table=table,
         columns=(column,),
-        part=f"{table}.{column}.sealed",
+        part=f"{table}.{column}{SEALED}",
         suspect=over(must_open, column),
         looked_at=(column,),
         violated=violated,

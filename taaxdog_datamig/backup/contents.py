@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SQL = queries(__package__, "contents.sql")
 
 #: Bytes of a heap from which it is read in pieces, each about so large.
-PIECE = 256 << 20
+PIECE = 64 << 20
 #: Tables that one statement locks.
 _AT_ONCE = 200
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.backup.stores import Store
 
-#: Window of the compressor as a power of two, bytes: what a reader needs of memory.
+#: Largest window of the compressor as a power of two, bytes: what a reader needs of memory.
 WINDOW_LOG = 23
 #: Bytes that go into the decompressor, and come out of it, at a time.
 _READ = 1 << 20
@@ -59,8 +59,10 @@ class PartWriter:
     level: int = attrs.field(kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        # A level's own window is the fastest; only those of high levels are beyond what readers allow.
+        usual = zstandard.ZstdCompressionParameters.from_level(self.level).window_log
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            self.level, window_log=WINDOW_LOG, write_checksum=True
+            self.level, window_log=min(usual, WINDOW_LOG), write_checksum=True
         )
         self._compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         if self._sealer is not None:

@@ -104,7 +104,7 @@ class DirectoryStore:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
             raise BackupError(
-                f"cannot write {path}: {error.strerror}",
+                f"cannot write to {self.folder}: {error.strerror}",
                 "Free space there or mend the folder (backup_dir, BACKUP_DIR), then start again",
             ) from None
         except BaseException:

@@ -53,8 +53,15 @@ MAINTENANCE_NAMES = (
     "after-task-record",
 )
 
-_armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
-_left = int(_count or "1")
+_armed = ""
+_left = 1
+
+
+def arm() -> None:
+    """Read the environment: when this is imported, and again in a process that was forked."""
+    global _armed, _left  # noqa: PLW0603 - one process, one armed point
+    _armed, _, count = os.environ.get(VARIABLE, "").partition(":")
+    _left = int(count or "1")
 
 
 def hit(name: str) -> None:
@@ -68,3 +75,6 @@ def _crash() -> None:
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm()

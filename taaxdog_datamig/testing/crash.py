@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import signal
-import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -31,6 +31,7 @@ from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg import Database
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
+from taaxdog_datamig.testing.forking import ForkServer
 from taaxdog_datamig.testing.states import State, database_state, differences
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Rows named in an assertion's message.
 _SHOWN = 10
+#: What the processes do.
+_CHILD = "taaxdog_datamig.testing.child"
 #: Kills by the clock before a run is left alone to finish.
 _PATIENCE = 200
 
@@ -70,6 +73,7 @@ class _Harness:
     builtin: bool
     options: Mapping[str, Any]
     environ: Mapping[str, str]
+    server: ForkServer
     copies: list[str] = attrs.field(factory=list)
 
     async def copy(self) -> str:
@@ -107,28 +111,23 @@ class _Harness:
             "action": action,
             "options": dict(self.options),
         }
-        environ = {**os.environ, **self.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        environ = {**os.environ, **self.environ}
         environ.pop(failpoints.VARIABLE, None)
         if failpoint:
             environ[failpoints.VARIABLE] = failpoint
         began = time.monotonic()
-        command = [sys.executable, "-m", "taaxdog_datamig.testing.child"]
-        async with await anyio.open_process(command, env=environ, stderr=None) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            await process.stdin.send(orjson.dumps(task))
-            await process.stdin.aclose()
-            output = b""
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as answer:
+            given.write(orjson.dumps(task))
+            given.seek(0)
+            process = self.server.start(
+                f"{_CHILD}:main", stdin=given.fileno(), stdout=answer.fileno(), env=environ
+            )
+            code = -signal.SIGKILL
             with anyio.move_on_after(kill_after):
-                async for part in process.stdout:
-                    output += part
-                await process.wait()
-            if process.returncode is None:
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
-            code = process.returncode
-        assert code is not None
-        return _Ended(code=code, report=orjson.loads(output or b"{}"), seconds=time.monotonic() - began)
+                code = await process.ended()
+            answer.seek(0)
+            report = orjson.loads(answer.read() or b"{}")
+        return _Ended(code=code, report=report, seconds=time.monotonic() - began)
 
     async def finish(self, dsn: str, action: str = "run") -> _Ended:
         """Run to the end, undisturbed."""
@@ -201,7 +200,9 @@ async def assert_crash_safe(
     dsn = dsn or Settings.load(environ={**os.environ, **(environ or {})}).database_url
     if dsn is None:
         raise SettingsError("no database is named", "Give a URL, or set DATABASE_URL")
+    server = ForkServer(_CHILD, "anyio._backends._asyncio")
     harness = _Harness(
+        server=server,
         dsn=dsn,
         migration=kind,
         builtin=isinstance(migration, str),
@@ -223,6 +224,7 @@ async def assert_crash_safe(
     finally:
         with anyio.CancelScope(shield=True):
             await harness.drop_copies()
+            server.close()
     return CrashReport(
         changed_rows=changed,
         killed_at=(*killed, *at_rollback),

@@ -7,7 +7,14 @@ import stat
 import tempfile
 from pathlib import Path
 
-from calling import Datamig
+import pytest
+from calling import Datamig, process_in
+
+
+@pytest.fixture
+def datamig(tmp_path: Path) -> Datamig:
+    """As in a shell: nothing is imported beforehand."""
+    return process_in(tmp_path)
 
 
 def test_the_demo_shows_every_step_and_leaves_nothing_behind(datamig: Datamig, tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ SERVER = pytest.StashKey[TestServer]()
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
-            os.environ.setdefault(FOLDER, str(MEMORY))  # for the workers, and for what tests start
+            # For the workers, too, and for what tests start; the second is where `tmp_path` lies.
+            for variable in (FOLDER, "PYTEST_DEBUG_TEMPROOT"):
+                os.environ.setdefault(variable, str(MEMORY))
         config.stash[SERVER] = TestServer()
 
 

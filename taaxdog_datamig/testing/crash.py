@@ -115,13 +115,13 @@ class _Harness:
         environ.pop(failpoints.VARIABLE, None)
         if failpoint:
             environ[failpoints.VARIABLE] = failpoint
-        began = time.monotonic()
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as answer:
             given.write(orjson.dumps(task))
             given.seek(0)
             process = self.server.start(
                 f"{_CHILD}:main", stdin=given.fileno(), stdout=answer.fileno(), env=environ
             )
+            began = time.monotonic()  # the first has waited for the server's imports
             code = -signal.SIGKILL
             with anyio.move_on_after(kill_after):
                 code = await process.ended()

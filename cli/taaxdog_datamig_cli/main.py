@@ -58,7 +58,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig new-migration uppercase-state",
         "datamig new-migration uppercase-state --imperative --path myapp/migrations",
     ),
-    "status": ("datamig status", "datamig status encrypt-user-data"),
+    "status": (
+        "datamig status",
+        "datamig status encrypt-user-data",
+        "datamig status encrypt-user-data --watch",
+    ),
     "pause": ("datamig pause encrypt-user-data",),
     "resume": ("datamig resume encrypt-user-data",),
     "cancel": ("datamig cancel RUN_ID",),

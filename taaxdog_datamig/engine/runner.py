@@ -14,6 +14,7 @@ from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.details import details
 from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.following import follow
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
     CodeWork,
@@ -267,6 +268,11 @@ class Runner:
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
         return await control.status(self.db, ref)
+
+    @server_errors("reading the ledger")
+    async def follow(self, ref: str) -> RunRecord:
+        """Emit what a run does, wherever it runs, until nobody works on it; returns how it stands then."""
+        return await follow(self.db, ref, self.events)
 
     @server_errors("reading the ledger")
     async def details(self, ref: str) -> RunDetails:

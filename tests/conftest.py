@@ -70,11 +70,19 @@ SERVER = pytest.StashKey[TestServer]()
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
-            # For the workers, too, and for what tests start; the second is where `tmp_path` lies.
-            for variable in (FOLDER, "PYTEST_DEBUG_TEMPROOT"):
-                os.environ.setdefault(variable, str(MEMORY))
+        _prepare_environment(config)
         config.stash[SERVER] = TestServer()
+
+
+def _prepare_environment(config: pytest.Config) -> None:
+    """For this process, its workers, and all that they start."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        # The second is where `tmp_path` lies.
+        for variable in (FOLDER, "PYTEST_DEBUG_TEMPROOT"):
+            os.environ.setdefault(variable, str(MEMORY))
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Not beside the sources, then: but dozens of processes would compile all of them, each for itself.
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(config.rootpath / ".pytest_cache" / "bytecode"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import random
 import secrets
@@ -163,6 +165,14 @@ class _Harness:
             return await database_state(db, reveals)
 
 
+@functools.cache
+def _server() -> ForkServer:
+    """One for all calls in this process."""
+    server = ForkServer(_CHILD, "anyio._backends._asyncio")
+    atexit.register(server.close)
+    return server
+
+
 async def assert_crash_safe(
     migration: str | type[BaseMigration],
     dsn: str | None = None,
@@ -200,9 +210,8 @@ async def assert_crash_safe(
     dsn = dsn or Settings.load(environ={**os.environ, **(environ or {})}).database_url
     if dsn is None:
         raise SettingsError("no database is named", "Give a URL, or set DATABASE_URL")
-    server = ForkServer(_CHILD, "anyio._backends._asyncio")
     harness = _Harness(
-        server=server,
+        server=_server(),
         dsn=dsn,
         migration=kind,
         builtin=isinstance(migration, str),
@@ -224,7 +233,6 @@ async def assert_crash_safe(
     finally:
         with anyio.CancelScope(shield=True):
             await harness.drop_copies()
-            server.close()
     return CrashReport(
         changed_rows=changed,
         killed_at=(*killed, *at_rollback),

@@ -103,7 +103,7 @@ class ForkServer:
             stdin: a descriptor, as are `stdout` and `stderr`.
             stdout: not closed here.
             stderr: by default ours.
-            cwd: its folder, also the first that it imports from; by default ours.
+            cwd: its folder, by default ours. It imports from there first, and then from where we do.
             env: its whole environment; by default ours.
 
         Raises:
@@ -113,6 +113,7 @@ class ForkServer:
             "target": target,
             "words": words,
             "cwd": str(cwd or Path.cwd()),
+            "path": sys.path,
             "env": dict(os.environ if env is None else env),
         }
         request = orjson.dumps(call)

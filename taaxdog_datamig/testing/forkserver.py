@@ -85,7 +85,7 @@ def main() -> Any:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    sys.path[0] = request["cwd"]  # as for `python -m`
+    sys.path[:] = [request["cwd"], *request["path"]]
     sys.argv[1:] = request["words"]
     failpoints.arm()
     module, _, function = request["target"].partition(":")

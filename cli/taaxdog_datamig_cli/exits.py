@@ -56,6 +56,7 @@ def of_answer(answer: Any) -> int:
     from taaxdog_datamig.checksum.reports import DiffReport
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
     from taaxdog_datamig.engine.reports import RollbackReport, RunReport
+    from taaxdog_datamig.engine.retry_reports import RetryReport
     from taaxdog_datamig.validation import ValidationReport
     from taaxdog_datamig_cli.answers import Diagnosis, RunReports
 
@@ -67,6 +68,8 @@ def of_answer(answer: Any) -> int:
         case RunReport(status=status) if status not in _FINISHED:
             return FAILED
         case RunReport(quarantined_rows=rows) if rows:
+            return LEFTOVERS
+        case RetryReport(still_refused=rows) if rows:
             return LEFTOVERS
         case RollbackReport(conflicts=conflicts) if conflicts:
             return LEFTOVERS

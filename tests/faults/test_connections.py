@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from cutting import COMMIT, COMMITTED, Cut, Proxy
 from shouting import assert_original, assert_shouted, runner_on, settings_for
 
 from taaxdog_datamig import Database, RunOptions
 from taaxdog_datamig.errors import DatabaseUnavailable
+from taaxdog_datamig.testing.proxy import COMMIT, COMMITTED, Cut, Proxy
 
 OPTIONS = RunOptions(batch_size=20, max_quarantine=100)
 #: Before the run's lease is taken a lost connection ends the command; `run` again goes on.

@@ -62,7 +62,7 @@ async def assert_crash_safe(
     first copy, the ledger must count each changed row once, and a rollback, killed as well, must give
     back the original, byte for byte. The same is asserted of runs that meet other faults:
 
-    - `lost-acknowledgement`: every other commit is done and its answer does not arrive;
+    - `lost-acknowledgement`: commits are done and their answers do not arrive;
     - `cut-connection`: connections are cut through a proxy, in the middle of what either side says;
     - `pause` and `cancel` are asked for while chunks are at work. At most the chunk that each worker is at is
       committed after that, then the run is resumed, or all of it is rolled back and it is run again;

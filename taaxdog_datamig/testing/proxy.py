@@ -31,7 +31,7 @@ class Cut:
     #: Whether what was sent still arrives.
     arrives: bool = True
     #: Cut again when it has passed so many times more; 0: once is enough.
-    again: int = 0
+    again: float = 0
     #: By how much more it may pass after each cut, so that any work gets through in the end.
     growth: float = 1.0
     #: How often it has struck.
@@ -47,8 +47,8 @@ class Cut:
         if self.nth > 0:
             return False
         self.done += 1
-        self.nth = self.again
-        self.again = int(self.again * self.growth)
+        self.nth = round(self.again)
+        self.again *= self.growth
         return True
 
 

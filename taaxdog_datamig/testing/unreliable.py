@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 NAME = "unreliable"
+_FATES = ("lost", "dies", "forgotten", "duplicated", "delayed")
 #: Longest delay of a call, and life of one that dies, seconds.
 _DELAY = 0.05
 _LIFE = 0.3
 #: How long those that were forgotten may go on when everything is over, seconds.
-_PATIENCE = 2.0
+_PATIENCE = 1.0
 
 
 @attrs.define
@@ -37,14 +38,14 @@ class UnreliableExecutor:
     _chooser: random.Random
     #: How often each thing was done.
     done: Counter[str] = attrs.field(factory=Counter)
+    _fates: list[str] = attrs.field(factory=list)
 
     async def run(self, worker: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
         """Call as it comes; return while some of the calls go on."""
         with only_error():
             async with anyio.create_task_group() as group:
                 for _ in range(workers):
-                    fates = ("lost", "dies", "forgotten", "duplicated", "delayed")
-                    fate = self._chooser.choice(fates)
+                    fate = self._fate()
                     self.done[fate] += 1
                     if fate == "forgotten":
                         self._others.start_soon(self._forgotten, worker)
@@ -53,6 +54,12 @@ class UnreliableExecutor:
                     elif fate != "lost":
                         for _ in range(2 if fate == "duplicated" else 1):
                             group.start_soon(self._delayed, worker)
+
+    def _fate(self) -> str:
+        """Of five calls, each fate meets one."""
+        if not self._fates:
+            self._fates = self._chooser.sample(_FATES, len(_FATES))
+        return self._fates.pop()
 
     async def _delayed(self, worker: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await anyio.sleep(self._chooser.uniform(0, _DELAY))

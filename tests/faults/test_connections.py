@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from shouting import assert_original, assert_shouted, runner_on, settings_for
+from shouting import assert_original, assert_shouted, fetch, runner_on, settings_for
 
-from taaxdog_datamig import Database, RunOptions
+from taaxdog_datamig import Database, Purge, PurgeMigration, Registry, Runner, RunOptions
 from taaxdog_datamig.errors import DatabaseUnavailable
 from taaxdog_datamig.testing.proxy import COMMIT, COMMITTED, Cut, Proxy
+from tests.sample import script
 
 OPTIONS = RunOptions(batch_size=20, max_quarantine=100)
 #: Before the run's lease is taken a lost connection ends the command; `run` again goes on.
@@ -61,6 +63,43 @@ async def test_a_connection_cut_while_the_server_changes_rows(words: str):
     cut = Cut("client", b"WORD00003, 9!")
     assert await run_and_undo(words, cut, Cut("client", b"word00003"))
     assert cut.done
+
+
+class Tidy(PurgeMigration):
+    name = "tidy"
+    version = "1"
+    description = "Old authors go, with their books."
+
+    async def purges(self, _):
+        return [Purge("authors", "{old}")]
+
+
+LIBRARY = """
+CREATE TABLE authors (id int PRIMARY KEY, old bool NOT NULL);
+CREATE TABLE books (id int PRIMARY KEY, author int NOT NULL REFERENCES authors);
+CREATE INDEX ON books (author);
+INSERT INTO authors SELECT n, n % 2 = 0 FROM generate_series(1, 100) AS n;
+INSERT INTO books SELECT n, 1 + n % 100 FROM generate_series(1, 300) AS n;
+"""
+
+
+@pytest.mark.parametrize("again", [3, 4])
+async def test_a_deletion_whose_acknowledgement_is_lost_does_not_go_on_unrecorded(
+    database: str, tmp_path: Path, again: int
+):
+    """The next try finds the next rows to delete. They are another chunk's: archived, and given back."""
+    await script(database, LIBRARY)
+    async with Proxy(database, Cut("server", COMMITTED, 3, arrives=False, again=again)) as proxy:
+        through = proxy.dsn(database)
+        settings = settings_for(through, archive_dir=tmp_path)
+        async with Database.connect(through, settings=settings) as db:
+            runner = Runner(db, registry=Registry({"tidy": Tidy}))
+            report = await runner.run("tidy", RunOptions(batch_size=10))
+            assert report.deleted_rows == {"authors": 50, "books": 150}
+            assert proxy.cut.done > 3
+            proxy.cut = None
+            assert (await runner.rollback("tidy")).restored_rows == 50
+    assert await fetch(database, "SELECT count(*) FROM books") == [(300,)]
 
 
 async def cut_at_every(more_words: Callable[[], str], side: str, step: int, first: int = 1) -> None:

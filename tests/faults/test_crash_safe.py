@@ -12,9 +12,8 @@ from shouting import Shout, Sign, Tally
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.demo import load_sample
 from taaxdog_datamig.errors import UsageError
-from taaxdog_datamig.testing import FAULTS, assert_crash_safe
+from taaxdog_datamig.testing import assert_crash_safe
 
-NO_SERVER = tuple(fault for fault in FAULTS if fault != "restart")
 Template = Callable[[str, Callable[[str], Awaitable[None]]], str]
 
 
@@ -52,20 +51,6 @@ async def test_a_migration_of_ones_own_may_be_killed_at_every_point(words: str):
     report = await assert_crash_safe(Shout, words, random_kills=1, batch_size=10, max_quarantine=100)
     assert report.killed_at == failpoints.NAMES
     assert report.not_reached == ()
-
-
-async def test_a_migration_of_ones_own_meets_every_fault_that_needs_no_server(words: str):
-    report = await assert_crash_safe(
-        Shout,
-        words,
-        points=(),
-        random_kills=0,
-        faults=NO_SERVER,
-        seed=1,
-        batch_size=5,
-        max_quarantine=100,
-    )
-    assert report.faults == NO_SERVER
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
-from shouting import assert_original, assert_shouted, fetch, runner_on, settings_for
+from shouting import assert_ledger, assert_original, assert_shouted, fetch, runner_on, settings_for
 
 from taaxdog_datamig import Database, Purge, PurgeMigration, Registry, Runner, RunOptions
-from taaxdog_datamig.errors import DatabaseUnavailable
+from taaxdog_datamig.errors import DatabaseUnavailable, LeaseHeld
 from taaxdog_datamig.testing.proxy import COMMIT, COMMITTED, Cut, Proxy
 from tests.sample import script
 
@@ -63,6 +66,58 @@ async def test_a_connection_cut_while_the_server_changes_rows(words: str):
     cut = Cut("client", b"WORD00003, 9!")
     assert await run_and_undo(words, cut, Cut("client", b"word00003"))
     assert cut.done
+
+
+@pytest.mark.parametrize("kind", ["answer-swallowed", pytest.param("never-sent", marks=pytest.mark.slow)])
+async def test_every_commit_of_a_retry_may_lose_its_connection(more_words: Callable[[], str], kind: str):
+    """Each refused row is done once, and its outcome told."""
+    nth, cut = 1, None
+    while cut is None or cut.done:
+        dsn = more_words()
+        side, pattern = ("server", COMMITTED) if kind == "answer-swallowed" else ("client", COMMIT)
+        cut = Cut(side, pattern, nth, arrives=False)
+        async with Proxy(dsn) as proxy:
+            through = proxy.dsn(dsn)
+            async with Database.connect(through, settings=settings_for(through)) as db:
+                runner = runner_on(db)
+                await runner.run("shout", attrs.evolve(OPTIONS, batch_size=6))
+                await script(
+                    dsn,
+                    "UPDATE words SET word = 'wordnew' WHERE id IN (1, 11); DELETE FROM words WHERE id = 21;"
+                    "UPDATE words SET word = '31#' WHERE id = 31",
+                )
+                proxy.cut = cut
+                told = await until_done(partial(insistently, runner))
+        assert told <= EXPECTED.items()
+        # Whichever try told it, the ledger has it.
+        left = await fetch(dsn, "SELECT key[1] FROM datamig.quarantine ORDER BY key[1]::int")
+        assert [row[0] for row in left] == ["41", "51"]
+        assert (await assert_ledger(dsn, "succeeded")).keys() >= {"1", "11"}
+        words = dict(await fetch(dsn, "SELECT id, word FROM words WHERE id % 10 = 1"))
+        assert words == {1: "WORDNEW, 7!", 11: "WORDNEW, 7!", 31: "31#", 41: "?41", 51: "?51"}
+        nth += 1
+    assert nth > 3
+
+
+EXPECTED = {
+    "1": "changed",
+    "11": "changed",
+    "21": "gone",
+    "31": "unneeded",
+    "41": "refused",
+    "51": "refused",
+}
+
+
+async def insistently(runner) -> set[tuple[str, str]]:
+    """Retry; while the session that was lost has not ended yet, a moment later."""
+    while True:
+        try:
+            report = await runner.retry_quarantined("shout")
+        except LeaseHeld:
+            await asyncio.sleep(0.05)
+        else:
+            return {(row.key[0], row.outcome) for row in report.rows}
 
 
 class Tidy(PurgeMigration):

@@ -73,8 +73,10 @@ async def test_a_forgotten_worker_writes_nothing_once_its_run_is_over(
         count = "SELECT count(*) FROM datamig.chunks"
         before = await fetch(words, count)
         executor.gate.set()
-        while not executor.told:
-            await anyio.sleep(0.01)
+        with anyio.move_on_after(10):
+            while not executor.told:
+                await anyio.sleep(0.01)
+        others.cancel_scope.cancel()
         assert executor.told == [LeaseLost]
         assert await fetch(words, count) == before
     await (assert_original if fails else assert_shouted)(words)

@@ -58,11 +58,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig new-migration uppercase-state",
         "datamig new-migration uppercase-state --imperative --path myapp/migrations",
     ),
-    "status": ("datamig status", "datamig status encrypt-user-data"),
+    "status": (
+        "datamig status",
+        "datamig status encrypt-user-data",
+        "datamig status encrypt-user-data --watch",
+    ),
     "pause": ("datamig pause encrypt-user-data",),
     "resume": ("datamig resume encrypt-user-data",),
     "cancel": ("datamig cancel RUN_ID",),
     "history": ("datamig history --limit 5", "datamig history --failed --json"),
+    "report": ("datamig report encrypt-user-data --output run.html",),
     "checksum": (
         "datamig checksum --tables users,bank_transactions",
         "datamig checksum --diff postgresql://restored-host/taaxdog --json",
@@ -89,6 +94,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "archive restore": (
         "datamig archive restore ARCHIVE_ID --dry-run",
         "datamig archive restore ARCHIVE_ID --tables audit_logs --yes",
+    ),
+    "keys list": ("datamig keys list", "datamig keys list --json"),
+    "keys verify": ("datamig keys verify",),
+    "keys rotate": ("datamig keys rotate --dry-run", "datamig keys rotate --workers 2 --yes"),
+    "audit verify": ("datamig audit verify",),
+    "audit export": ("datamig audit export --output audit.jsonl", "datamig audit export --run RUN_ID"),
+    "runs purge": (
+        "datamig runs purge --older-than 90d",
+        "datamig runs purge --older-than 90d --shred --apply",
     ),
     "keys generate": ("datamig keys generate", "datamig keys generate --out field-encryption.key"),
     "sample load": ("datamig sample load --users 1000 --database embedded:./sample",),
@@ -143,6 +157,7 @@ for _chain, _help, _group in (
     ("resume", "Go on with a paused or abandoned run, here.", STEER),
     ("cancel", "Stop a run between two chunks and roll back what it did.", STEER),
     ("history", "Runs of the past, the latest first.", STEER),
+    ("report", "Everything about one run, as a page that can be passed on.", STEER),
     ("checksum", "Tables' contents as numbers; how two databases differ. Writes nothing.", STEER),
 ):
     _register(app, _chain, _help, _group)
@@ -177,7 +192,32 @@ for _sub, _about, _group, _nested_commands in (
             "restore": "Put an archive's rows back where their key is absent.",
         },
     ),
-    ("keys", "Keys that seal sensitive columns.", REST, {"generate": "Make a new key."}),
+    (
+        "keys",
+        "Keys that seal sensitive columns.",
+        REST,
+        {
+            "generate": "Make a new key.",
+            "list": "The keys by id, and what needs each.",
+            "verify": "Open every token; name the rows whose token does not open.",
+            "rotate": "Seal everything anew under the first of FIELD_ENCRYPTION_KEYS.",
+        },
+    ),
+    (
+        "audit",
+        "The audit trail: who did what, when.",
+        REST,
+        {
+            "verify": "Whether an entry was changed, taken away or put in.",
+            "export": "The entries as lines of JSON.",
+        },
+    ),
+    (
+        "runs",
+        "What is kept of runs.",
+        STEER,
+        {"purge": "Let go of old runs' before-images; shows which unless told to do it."},
+    ),
     ("sample", "The sample TAAXDOG database.", REST, {"load": "Load it into an empty database."}),
 ):
     _nested = App(name=_sub, help=_about, group=_group, help_epilogue="")

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from taaxdog_datamig.engine.summary import wal_position
 from taaxdog_datamig.errors import LeaseLost
+from taaxdog_datamig.events import WalRead
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Fault, classify, refused
 
@@ -55,6 +57,8 @@ async def _renew(job: Job) -> None:
                     if row is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     renewed = time.monotonic()
+                    if (position := await wal_position(connection)) is not None:
+                        job.events.emit(WalRead(position=position))
                     # A chunk heeds requests itself. Seen twice, nothing is at work that would: a backup, a
                     # scan of what is done already, the proof.
                     if asked is not None and row["control"] == asked:

@@ -124,3 +124,16 @@ SELECT a.attname AS name FROM pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
   AND a.attnotnull AND NOT a.atthasdef AND a.attidentity::text = ''
 ORDER BY a.attnum
+
+-- name: tables_in_brief
+-- Tables outside of the ledger; a partitioned one is one table. `rows` is about right: as the last vacuum or ANALYZE
+-- counted them, else as the statistics do; neither waits for anybody.
+SELECT CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END AS name,
+       (SELECT coalesce(sum(CASE WHEN l.reltuples >= 0 THEN l.reltuples ELSE pg_stat_get_live_tuples(l.oid) END), 0)
+        FROM pg_class l
+        WHERE l.relkind <> 'p'
+          AND l.oid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf))::bigint AS rows
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname <> 'datamig' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+ORDER BY 1

@@ -19,7 +19,7 @@ from typing import Self
 import pyte
 
 ENTER, SPACE, UP, DOWN, ESCAPE = "\r", " ", "\x1b[A", "\x1b[B", "\x1b"
-CTRL_C, CTRL_D = "\x03", "\x04"
+CTRL_C, CTRL_D, BACKSPACE = "\x03", "\x04", "\x7f"
 
 #: Seconds; a loaded machine is slow.
 PATIENCE = 60
@@ -97,17 +97,17 @@ class Terminal:
         """
         until = time.monotonic() + PATIENCE
         while not re.search(pattern, self.text):
-            assert self._read(until - time.monotonic()), f"no {pattern!r} on the screen:\n{self.text}"
+            assert self.read(until - time.monotonic()), f"no {pattern!r} on the screen:\n{self.text}"
         return self.text
 
     def leave(self) -> int:
         """Read until the command ends; returns its exit code."""
         until = time.monotonic() + PATIENCE
-        while self._read(until - time.monotonic()):
+        while self.read(until - time.monotonic()):
             pass
         return self.process.wait(max(until - time.monotonic(), 0))
 
-    def _read(self, seconds: float) -> bool:
+    def read(self, seconds: float) -> bool:
         """Show what comes within that time; whether there was something."""
         ready, _, _ = select.select([self._master], [], [], max(seconds, 0))
         try:

@@ -20,7 +20,7 @@ _STYLE = Style(
         ("qmark", "ansicyan"),
         ("pointer", "ansicyan bold"),
         ("highlighted", "bold"),
-        ("selected", "ansigreen"),
+        ("selected", "noreverse ansigreen"),
         ("disabled", "ansibrightblack"),
         ("instruction", "ansibrightblack"),
         ("answer", ""),
@@ -81,7 +81,7 @@ class KeyPrompts:
     def rest(self) -> None:
         """See `Prompts`."""
         try:
-            _answer(questionary.press_any_key_to_continue("Any key: back to the menu", style=_STYLE))
+            _answer(questionary.press_any_key_to_continue("Any key: go on", style=_STYLE))
         except Back:
             return
 

@@ -63,15 +63,16 @@ def _migration(state: MigrationState, width: int) -> Choice:
         return Choice(title=name, value=state.name, not_because=why)
     if not (waits := pending(state)):  # the run will say the same, whole, and what to do
         return Choice(title=f"{name}  cannot be counted", value=state.name, about=cut(state.reason, _ABOUT))
-    kind = "" if state.tasks is not None else " rows wait"
+    number, _, unit = waits.partition(" ")
     about = cut(state.description, _ABOUT)
-    return Choice(title=f"{name}  {waits:>9}{kind}", value=state.name, about=about)
+    return Choice(title=f"{name}  {number:>9} {unit or 'rows wait'}", value=state.name, about=about)
 
 
 def history(menu: Menu) -> None:
     """Show the runs; look at one of them, and steer it."""
     failed = False
     while True:
+        menu.prompts.turn()
         answer = menu.perform(history_command.history, failed=failed)
         if not isinstance(answer, History) or not answer.runs:
             menu.prompts.rest()

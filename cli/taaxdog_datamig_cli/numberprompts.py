@@ -13,7 +13,8 @@ class NumberPrompts:
     """Lists with numbers, answered by typing them."""
 
     def turn(self) -> None:
-        """Nothing: lines follow lines."""
+        """A line between: nothing can be moved here."""
+        sys.stdout.write("\n")
 
     def choose(self, question: str, choices: Sequence[Choice], *, at: Any = None) -> Any:  # noqa: ARG002  nothing points here
         """See `Prompts`."""
@@ -42,7 +43,7 @@ class NumberPrompts:
             sys.stdout.write(f"{complaint}\n")
 
     def rest(self) -> None:
-        """Nothing moves here: what was read can be scrolled back to."""
+        """Nothing: what is above stays there."""
 
 
 def _listed(question: str, choices: Sequence[Choice]) -> list[Any]:
@@ -54,8 +55,7 @@ def _listed(question: str, choices: Sequence[Choice]) -> list[Any]:
             sys.stdout.write(f"   -  {choice.title.rstrip()} ({choice.not_because})\n")
             continue
         numbered.append(choice.value)
-        about = f" ({choice.about})" if choice.about else ""
-        sys.stdout.write(f"  {len(numbered):2}  {choice.title.rstrip()}{about}\n")
+        sys.stdout.write(f"  {len(numbered):2}  {choice.title.rstrip()}\n")
     return numbered
 
 

@@ -81,7 +81,7 @@ class KeyPrompts:
     def rest(self) -> None:
         """See `Prompts`."""
         try:
-            _answer(questionary.press_any_key_to_continue("Any key: go on", style=_STYLE))
+            _answer(questionary.press_any_key_to_continue("Any key: go on (scroll up for what is above)", style=_STYLE))
         except Back:
             return
 

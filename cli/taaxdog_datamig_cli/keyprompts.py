@@ -27,6 +27,7 @@ _STYLE = Style(
     ]
 )
 _ONE = "(arrows, Enter; Ctrl-C goes back)"
+_READ = "Any key: go on (scroll up for what is above)"
 _SEVERAL = "(Space marks, A all, Enter goes on, Ctrl-C back)"
 
 _leaving = KeyBindings()
@@ -81,7 +82,11 @@ class KeyPrompts:
     def rest(self) -> None:
         """See `Prompts`."""
         try:
-            _answer(questionary.press_any_key_to_continue("Any key: go on (scroll up for what is above)", style=_STYLE))
+            _answer(
+                questionary.press_any_key_to_continue(
+                    "Any key: go on (scroll up for what is above)", style=_STYLE
+                )
+            )
         except Back:
             return
 

@@ -10,7 +10,7 @@ from taaxdog_datamig_cli.runpages import ending
 from taaxdog_datamig_cli.units import moment, size, some
 
 #: Characters of one line, beside the name of the fact.
-_ROOM = 66
+_ROOM = 65
 _TO_THE_MINUTE = len("2026-03-01 12:00")
 
 

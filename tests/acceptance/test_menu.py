@@ -15,7 +15,7 @@ from calling import KEY, environment
 
 from taaxdog_datamig_cli.main import main
 from tests.docs.screenshot import PICTURE, gist
-from tests.terminal import BACKSPACE, CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, SPACE, UP, Terminal
+from tests.terminal import BACKSPACE, CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, PATIENCE, SPACE, UP, Terminal
 
 MENU = r"What to do\?"
 READ = r"Any key: go on \(.*\)\s*\Z"
@@ -57,7 +57,7 @@ async def sensitive(connection: asyncpg.Connection) -> list[str]:
 
 
 async def until_at_work(connection: asyncpg.Connection, terminal: Terminal) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not await connection.fetchval(
         "SELECT to_regclass('datamig.chunks')"
     ) or not await connection.fetchval("SELECT EXISTS (SELECT FROM datamig.chunks)"):

@@ -49,10 +49,14 @@ _OUTCOMES: dict[str, str] = {
 _RETRIED_SHOWN = 100
 
 
+def ending(status: str) -> str:
+    """A run's status in words."""
+    return _ENDINGS.get(status, status.replace("_", " "))
+
+
 def run_page(report: RunReport) -> Page:
     """What a run did, or a dry run would have done."""
-    ending = _ENDINGS.get(report.status, report.status)
-    title = f"{report.migration} {report.version}: {ending}"
+    title = f"{report.migration} {report.version}: {ending(report.status)}"
     if report.dry_run:
         title += " (dry run, nothing was changed)"
     blocks: list[Block] = [Line(title, _TONES.get(report.status, "plain"))]
@@ -307,7 +311,7 @@ def record_page(run: RunRecord) -> Page:
     ):
         if text:
             pairs.append((name, text))
-    title = f"{run.migration} {run.version}: {_ENDINGS.get(run.status, run.status)}"
+    title = f"{run.migration} {run.version}: {ending(run.status)}"
     return [Line(title, _TONES.get(run.status, "plain")), Facts(pairs)]
 
 

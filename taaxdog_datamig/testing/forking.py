@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +24,8 @@ import orjson
 
 #: What the server and its children say: a process id, an exit code, a length.
 NUMBER = struct.Struct("!i")
+#: Said in place of an exit code when the child has stopped.
+STOPPED = 256
 
 
 @attrs.frozen
@@ -39,25 +40,37 @@ class Forked:
 
         When the wait is broken off the process is killed, and is gone afterwards.
         """
-        try:
-            select.select([self._status], [], [])
-        except BaseException:
-            self._kill()
-            raise
-        return self._code()
+        with self._status:
+            try:
+                return self._code()
+            except ChildProcessError:
+                raise
+            except BaseException:
+                self._kill()
+                raise
 
-    async def ended(self) -> int:
-        """As `wait`."""
-        try:
-            await anyio.wait_readable(self._status)
-        except BaseException:
-            self._kill()
-            raise
-        return self._code()
+    async def ended(self, when_stopped: Callable[[], Awaitable[None]] | None = None) -> int:
+        """As `wait`. When it stops itself `when_stopped` is called, and then it goes on."""
+        with self._status:
+            try:
+                while True:
+                    await anyio.wait_readable(self._status)
+                    number = _read(self._status)
+                    if number != STOPPED:
+                        return number
+                    if when_stopped is not None:
+                        await when_stopped()
+                        os.kill(self.pid, signal.SIGCONT)
+            except ChildProcessError:
+                raise
+            except BaseException:
+                self._kill()
+                raise
 
     def _code(self) -> int:
-        with self._status:
-            return _read(self._status)
+        while (number := _read(self._status)) == STOPPED:
+            pass
+        return number
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

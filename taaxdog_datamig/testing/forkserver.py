@@ -2,7 +2,7 @@
 
 It imports the modules, and reads requests from the socket of that descriptor until its other end is closed. A
 request is its length, with the child's three descriptors and the socket for its status, and then JSON. The
-status is the child's process id and, when it has ended, its exit code. Numbers are four bytes.
+status is the child's process id, `STOPPED` each time it stops, and its exit code. Numbers are four bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.testing.forking import NUMBER
+from taaxdog_datamig.testing.forking import NUMBER, STOPPED
 
 
 def _serve(door: socket.socket) -> dict[str, Any] | None:
@@ -60,12 +60,16 @@ def _serve(door: socket.socket) -> dict[str, Any] | None:
 
 def _reap(children: dict[int, socket.socket]) -> None:
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
         if not pid:
             return
         # Nobody may be waiting for it any more.
-        with contextlib.suppress(BrokenPipeError), children.pop(pid) as door:
-            door.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
+        with contextlib.suppress(BrokenPipeError):
+            if os.WIFSTOPPED(status):
+                children[pid].sendall(NUMBER.pack(STOPPED))
+                continue
+            with children.pop(pid) as door:
+                door.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 def main() -> Any:

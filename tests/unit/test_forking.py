@@ -69,6 +69,17 @@ def test_it_can_be_killed_from_within_and_from_without(start):
     assert fork("0").wait() == 0
 
 
+async def test_what_is_done_when_it_stops_itself_is_done_before_it_goes_on(start):
+    fork, said = start
+    seen = []
+
+    async def when_stopped():
+        seen.append(said()[1])
+
+    assert await fork("7", **{failpoints.VARIABLE: "before-commit:1:stop"}).ended(when_stopped) == 7
+    assert seen == ["said\n"]
+
+
 async def test_it_is_gone_when_the_wait_for_it_is_broken_off(start):
     fork, _ = start
     process = fork("0", SLEEP="60")

@@ -13,6 +13,7 @@ import asyncpg
 import attrs
 from anyio import from_thread, to_thread
 
+from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import choosing, contents, lint, manifest, tools
 from taaxdog_datamig.backup.contents import Source
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
@@ -102,6 +103,7 @@ async def create(
         schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
         found = await choosing.choose(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
+        failpoints.hit("create-snapshot")
         said = await lint.warnings(
             snapshot.connection,
             found.tables,
@@ -120,6 +122,7 @@ async def create(
                     group.start_soon(_worker, snapshot, found.tables, pieces, writing, parts, progress)
                 if schema is not None:
                     dumped.append(await _schema(db, snapshot, schema, writing))
+    failpoints.hit("create-parts")
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
         states = [await contents.state(connection, sequence) for sequence in found.sequences]
@@ -165,6 +168,8 @@ class _Writing:
 
 async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _Writing) -> Part:
     words = ["--schema-only", "--format=custom", "--compress=0", f"--snapshot={snapshot.id}"]
+    # The marks of a restore that is not done.
+    words.append("--exclude-schema=datamig_restore")
     words.append(f"--lock-wait-timeout={_LOCK_PATIENCE}")
     dump = await tools.run(tool, words, db.dsn)
 
@@ -205,6 +210,7 @@ async def _worker(
             piece = pieces.pop(0)
             part = await _copy(connection, piece, writing)
             parts[piece.source.oid][piece.number] = part
+            failpoints.hit("create-part")
             progress(piece.source.label, part.rows)
 
 
@@ -280,3 +286,4 @@ def _write_manifest(store: Store, made: Manifest, keyring: Keyring | None) -> No
     data = made.encode(manifest.signer(made.kid, keyring))
     with store.writer(f"{made.id}/{manifest.NAME}") as write:
         write(data)
+        failpoints.hit("create-manifest")

@@ -13,6 +13,7 @@ from taaxdog_datamig.backup.choosing import Wishes
 from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import create
 from taaxdog_datamig.backup.loading import OpenBackup
+from taaxdog_datamig.backup.orphans import Orphans
 from taaxdog_datamig.backup.proving import prove
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
 from taaxdog_datamig.backup.restore import restore
@@ -127,6 +128,7 @@ class BackupManager:
         dry_run: bool = False,
         exact: bool = False,
         cascade: bool = False,
+        orphans: Orphans = "refuse",
         jobs: int = 2,
     ) -> RestoreReport:
         """Restore a backup into the database.
@@ -142,6 +144,8 @@ class BackupManager:
             dry_run: change nothing, and tell what would be done, in exact numbers.
             exact: delete rows that are not in the backup.
             cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
+            orphans: what becomes of rows that refer to rows which do not exist, under foreign keys that are
+                NOT VALID, NOT ENFORCED or switched off: `keep` brings them back. Other foreign keys hold.
             jobs: parts loaded, and indexes built, at once.
 
         Raises:
@@ -163,6 +167,7 @@ class BackupManager:
             dry_run=dry_run,
             exact=exact,
             cascade=cascade,
+            orphans=orphans,
             jobs=jobs,
         )
 

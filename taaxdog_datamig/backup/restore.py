@@ -11,6 +11,7 @@ from anyio import to_thread
 from taaxdog_datamig.backup.converge import Converge
 from taaxdog_datamig.backup.definitions import Definitions
 from taaxdog_datamig.backup.matching import match
+from taaxdog_datamig.backup.orphans import Orphans
 from taaxdog_datamig.backup.rebuild import Rebuild, present, under_way
 from taaxdog_datamig.backup.reports import RestoredTable, RestoreReport
 from taaxdog_datamig.errors import RefusedError, UnknownName
@@ -39,6 +40,7 @@ async def restore(
     dry_run: bool = False,
     exact: bool = False,
     cascade: bool = False,
+    orphans: Orphans = "refuse",
     jobs: int = 2,
 ) -> RestoreReport:
     """Restore a backup; see `BackupManager.restore`."""
@@ -53,7 +55,17 @@ async def restore(
             return await _rehearse(db, backup, wanted, began)
         if empty:
             return await _rebuild(db, backup, wanted, jobs, began)
-        return await _converge(db, backup, wanted, began, dry_run=dry_run, exact=exact, cascade=cascade)
+        return await _converge(
+            db,
+            backup,
+            wanted,
+            began,
+            dry_run=dry_run,
+            exact=exact,
+            cascade=cascade,
+            orphans=orphans,
+            whole=tables is None,
+        )
 
 
 def select(manifest: Manifest, tables: Collection[str] | None) -> list[BackedUpTable]:
@@ -140,13 +152,29 @@ async def _converge(
     dry_run: bool,
     exact: bool,
     cascade: bool,
+    orphans: Orphans,
+    whole: bool,
 ) -> RestoreReport:
     tables = [table for table in wanted if table.schema != _LEDGER]
+    if not tables:
+        raise RefusedError(
+            f"schema {_LEDGER}, the record of runs, is left as it is, and nothing else was named",
+            "Name other tables; `datamig backup show` lists them",
+        )
     async with db.acquire() as connection, transaction(connection):
         # As when the backup was made: types outside pg_catalog are then spelled with their schema.
         await connection.execute("SET LOCAL search_path = ''")
         targets = await match(connection, tables)
-    converge = Converge(db=db, backup=backup, targets=targets, dry_run=dry_run, exact=exact, cascade=cascade)
+    converge = Converge(
+        db=db,
+        backup=backup,
+        targets=targets,
+        dry_run=dry_run,
+        exact=exact,
+        cascade=cascade,
+        orphans=orphans,
+        whole=whole,
+    )
     await converge.run()
     if len(tables) < len(wanted):
         converge.warnings.append(f"schema {_LEDGER}, the record of runs, was left as it is")
@@ -164,7 +192,8 @@ async def _converge(
                 kept=0 if exact else found.newer,
             )
             for label, found in sorted(converge.found.items())
-        ),
+        )
+        + ((converge.objects,) if converge.objects is not None else ()),
         cascaded=dict(converge.cascaded),
         drift=tuple(change for target in targets for change in target.drift),
         warnings=tuple(converge.warnings),

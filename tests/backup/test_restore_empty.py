@@ -95,7 +95,8 @@ async def test_a_restore_that_was_killed_goes_on(made, pristine, database, point
     async with manager_of(database, folder) as manager:
         report = await manager.restore(manifest.id)
     parts = sum(len(table.parts) for table in manifest.tables)
-    assert report.resumed_parts == {"restore-schema": 0, "restore-part:9": 9}.get(point, parts)
+    # The other connection may have committed one more meanwhile.
+    assert report.resumed_parts in {"restore-schema": {0}, "restore-part:9": {9, 10}}.get(point, {parts})
     assert sum(table.inserted for table in report.tables) == manifest.rows
     assert await state(database) == await state(pristine)
 

@@ -283,6 +283,13 @@ def _large_objects(found: contents.LargeObjects | None, parts: Parts) -> BackedU
 
 
 def _write_manifest(store: Store, made: Manifest, keyring: Keyring | None) -> None:
+    there = store.sizes(f"{made.id}/")
+    for part in made.parts.values():
+        if there.get(f"{made.id}/{part.name}") != part.size:
+            raise BackupError(
+                f"part {part.name} of backup {made.id} is no more in {store.address} as it was written",
+                "Find out who takes files away there, then make the backup again",
+            )
     data = made.encode(manifest.signer(made.kid, keyring))
     with store.writer(f"{made.id}/{manifest.NAME}") as write:
         write(data)

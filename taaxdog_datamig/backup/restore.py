@@ -31,7 +31,7 @@ _LOCK = 0x64617461_6D696772
 _LEDGER = "datamig"
 
 
-@server_errors("restoring the backup")
+@server_errors("restoring the backup", when_lost="When it is back, start the same restore again")
 async def restore(
     db: Database,
     backup: OpenBackup,
@@ -97,6 +97,8 @@ async def _alone(db: Database) -> AsyncIterator[None]:
     async with db.acquire() as connection:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             raise RefusedError("another restore is at work in this database", "Wait until it has ended")
+        # It does nothing else meanwhile.
+        await connection.execute("SET idle_session_timeout = 0")
         yield
 
 

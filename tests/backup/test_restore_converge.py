@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import RestoredTable
 from taaxdog_datamig.errors import BackupError, KeyMissing, KeyWrong, RefusedError
-from tests.backup.conftest import manager_of
+from tests.backup.conftest import in_a_process, manager_of
 from tests.backup.test_restore_empty import ODD
 from tests.sample import rows, script, state
 
@@ -296,6 +297,22 @@ async def test_a_damaged_part_or_a_wrong_key_changes_nothing(copied, disturbed):
         with pytest.raises(BackupError, match=name):
             await manager.restore(manifest.id)
     assert await state(dsn) == changed
+
+
+@pytest.mark.parametrize("point", failpoints.CONVERGING)
+async def test_a_restore_that_is_killed_changes_nothing(database, tmp_path, point):
+    await script(database, ORPHANS)
+    before = await state(database)
+    async with manager_of(database, tmp_path) as manager:
+        made = await manager.create()
+    await script(database, "DELETE FROM parents WHERE id = 1")
+    changed = await state(database)
+    async with in_a_process(point, database, tmp_path, made.id):
+        pass
+    assert await state(database) == changed
+    async with manager_of(database, tmp_path) as manager:
+        await manager.restore(made.id)
+    assert await state(database) == before
 
 
 async def test_odd_tables_converge_and_triggers_do_not_fire(database, tmp_path):

@@ -15,7 +15,7 @@ from taaxdog_datamig.backup.orphans import Orphans
 from taaxdog_datamig.backup.rebuild import Rebuild, present, under_way
 from taaxdog_datamig.backup.reports import RestoredTable, RestoreReport
 from taaxdog_datamig.errors import RefusedError, UnknownName
-from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, server_errors
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
@@ -94,12 +94,17 @@ def select(manifest: Manifest, tables: Collection[str] | None) -> list[BackedUpT
 @contextlib.asynccontextmanager
 async def _alone(db: Database) -> AsyncIterator[None]:
     """One restore at a time; the lock goes with the session, whatever ends it."""
-    async with db.acquire() as connection:
+    connection = await db.pool.acquire(timeout=20)
+    try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             raise RefusedError("another restore is at work in this database", "Wait until it has ended")
         # It does nothing else meanwhile.
         await connection.execute("SET idle_session_timeout = 0")
         yield
+    finally:
+        # A session that was lost must not hide what became of the restore.
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await db.pool.release(connection)
 
 
 async def _rehearse(

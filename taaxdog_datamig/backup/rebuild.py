@@ -123,7 +123,11 @@ class Rebuild:
                 # First: whoever goes on with it must know.
                 await connection.execute("UPDATE datamig_restore.restore SET bare = true")
                 await definitions.before_rows()
-        except BackupError:
+        except BackupError as error:
+            # All or nothing; which of it may not be known, where the answer to its commit was lost.
+            await connection.execute(_SQL["end_left"], tools.RESTORING)
+            if await present(connection, self.backup.manifest.tables):
+                raise BackupError(error.what, _HALF) from None
             await connection.execute("DROP SCHEMA datamig_restore CASCADE")
             raise
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from taaxdog_datamig.backup import tools
+from taaxdog_datamig.backup import definitions, tools
 from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.errors import BackupError, RefusedError, UnknownName
 from tests.backup.conftest import in_a_process, manager_of
@@ -45,6 +48,18 @@ async def test_the_sample_comes_back_whole(made, pristine, database):
     assert report.tables == rehearsal.tables
     assert sum(table.inserted for table in report.tables) == manifest.rows
     assert await state(database) == await state(pristine)
+
+
+async def test_a_full_disk_on_this_side_is_named(made, database, monkeypatch):
+    def full(backup, name, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(definitions, "_write", full)
+    manifest, folder = made
+    async with manager_of(database, folder) as manager:
+        with pytest.raises(BackupError, match=r"schema's archive to .*No space left.*TMPDIR"):
+            await manager.restore(manifest.id)
+    assert set(await state(database)) == {"catalog"}
 
 
 async def test_odd_tables_come_back_whole(database_from, tmp_path):

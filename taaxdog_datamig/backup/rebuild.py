@@ -187,6 +187,10 @@ class Rebuild:
                 "UPDATE datamig_restore.restore AS n SET rows_done = true FROM datamig_restore.restore AS o"
                 " RETURNING o.rows_done"
             )
+            if again:
+                roots = list({table.root for table in manifest.tables if table.root is not None})
+                for drop in await connection.fetch(_SQL["whole_indexes"], roots):
+                    await connection.execute(drop["sql"])
         failpoints.hit("restore-rows")
         left = await definitions.after_rows(self.jobs, again=again, complete=complete)
         self.warnings += [

@@ -79,7 +79,8 @@ def _took(run: RunRecord) -> str:
     return duration((run.completed_at - run.started_at).total_seconds()) if run.completed_at else ""
 
 
-def _pending(state: MigrationState) -> str:
+def pending(state: MigrationState) -> str:
+    """How much waits for it: rows, or tasks; empty when that is not known."""
     if state.tasks is not None:
         return f"{count(state.tasks)} tasks"
     return "" if state.pending is None else count(state.pending)
@@ -101,7 +102,7 @@ def _migrations(answer: answers.Migrations) -> Page:
                     state.name,
                     state.category,
                     state.version,
-                    _pending(state),
+                    pending(state),
                     _described(state),
                 )
                 for state in answer.migrations

@@ -47,9 +47,11 @@ async def _renew(job: Job) -> None:
             # One session for all: its end tells others at once that this process is gone.
             async with job.db.acquire() as connection:
                 while True:
-                    if not await job.ledger.runs.heartbeat(
-                        connection, job.run_id, job.epoch, seconds, job.waiting
-                    ):
+                    with job.gate.commits.timed():
+                        ours = await job.ledger.runs.heartbeat(
+                            connection, job.run_id, job.epoch, seconds, job.waiting
+                        )
+                    if not ours:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     renewed = time.monotonic()
                     await anyio.sleep(min(1.0, seconds / 3))

@@ -85,6 +85,9 @@ SELECT id FROM datamig.runs WHERE id::text LIKE $1 || '%' ORDER BY started_at DE
 -- name: request
 UPDATE datamig.runs SET control = $2 WHERE id = $1
 
+-- name: control
+SELECT control FROM datamig.runs WHERE id = $1
+
 -- name: finish
 UPDATE datamig.runs
 SET status = 'succeeded', completed_at = clock_timestamp(), affected_rows = $2, report = $3::jsonb,

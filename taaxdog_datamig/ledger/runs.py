@@ -123,6 +123,11 @@ class Runs:
         """
         return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class")
 
+    async def control(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> str | None:
+        """What was asked for from another terminal: "pause", "cancel" or None."""
+        asked: str | None = await connection.fetchval(self._sql["control"], run_id)
+        return asked
+
     async def find(
         self,
         connection: PoolConnectionProxy[Any],

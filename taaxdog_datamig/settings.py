@@ -167,6 +167,8 @@ class Settings:
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
     #: What archives are written as: "jsonl" (JSON Lines) or "parquet" (needs the extra of that name).
     archive_format: str = attrs.field(default="jsonl", validator=_one_of("jsonl", "parquet"))
+    #: What stands between us and the server: "none", or "transaction" for PgBouncer in that pool mode.
+    pooler: str = attrs.field(default="none", validator=_one_of("none", "transaction"))
     log_level: str = attrs.field(default="warning", validator=_TEXT)
     #: Time one chunk transaction should take, seconds. Never above 1 (promise P9).
     chunk_seconds: float = attrs.field(default=0.5, validator=_seconds(LONGEST_CHUNK))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +16,7 @@ from tests.sample import rows
 
 
 @contextlib.asynccontextmanager
-async def standby_of(
-    primary: str, folder: Path, *options: str, settings: dict[str, str]
-) -> AsyncIterator[str]:
+async def standby_of(primary: str, folder, *options: str, settings: dict[str, str]) -> AsyncIterator[str]:
     """The URL of a standby that keeps its data in `folder`; `options` are further ones of pg_basebackup."""
     program = find_binaries().folder / "pg_basebackup"
     if not program.exists():

@@ -49,7 +49,7 @@ async def _renew(job: Job) -> None:
                 while True:
                     with job.gate.commits.timed():
                         ours = await job.ledger.runs.heartbeat(
-                            connection, job.run_id, job.epoch, seconds, job.waiting
+                            connection, job.run_id, job.epoch, seconds, job.waiting, pooled=job.db.pooled
                         )
                     if not ours:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")

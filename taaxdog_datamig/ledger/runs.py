@@ -92,10 +92,15 @@ class Runs:
             run.data_key,
         )
 
-    async def take(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, seconds: float) -> int:
-        """Take the lease and return its epoch; whoever held it before can commit nothing any more."""
+    async def take(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, seconds: float, *, pooled: bool = False
+    ) -> int:
+        """Take the lease and return its epoch; whoever held it before can commit nothing any more.
+
+        `pooled`: the connection's session is not this process's own, and says nothing of its life.
+        """
         epoch = await connection.fetchval(self._sql["bump_epoch"], run_id)
-        await connection.execute(self._sql["own"], run_id, owner(), seconds)
+        await connection.execute(self._sql["own"], run_id, owner(), seconds, not pooled)
         return int(epoch)
 
     async def heartbeat(
@@ -105,9 +110,13 @@ class Runs:
         epoch: int,
         seconds: float,
         waiting: str | None,
+        *,
+        pooled: bool = False,
     ) -> bool:
         """Renew the lease; False when another process has taken it."""
-        row = await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
+        row = await connection.fetchrow(
+            self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting, not pooled
+        )
         return row is not None
 
     async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:

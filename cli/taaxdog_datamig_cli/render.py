@@ -8,14 +8,21 @@ from typing import Any
 from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig.engine.reports import (
+    MigrationState,
+    Plan,
+    RollbackReport,
+    RunDetails,
+    RunRecord,
+    RunReport,
+)
 from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
 from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page, restore_page
 from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
-from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
+from taaxdog_datamig_cli.runpages import details_page, plan_page, record_page, rollback_page, run_page
 from taaxdog_datamig_cli.units import count, duration, moment
 from taaxdog_datamig_cli.validationpages import rules_page, validation_page
 
@@ -189,6 +196,7 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Plans: lambda answer: [block for plan in answer.plans for block in plan_page(plan)],
     RollbackReport: rollback_page,
     RunRecord: record_page,
+    RunDetails: details_page,
     answers.Migrations: _migrations,
     answers.Status: _status,
     answers.History: _history,

@@ -164,6 +164,30 @@ class RunValidation:
     checks: tuple[ValidatedCheck, ...] = ()
 
 
+Happening: TypeAlias = Literal["change", "delete"]
+
+
+@attrs.frozen
+class Sight:
+    """A value before and after, masked to its shape."""
+
+    column: str
+    before: str
+    after: str
+
+
+@attrs.frozen(kw_only=True)
+class PreviewRow:
+    """A row that a dry run would change or delete."""
+
+    table: str
+    #: Its primary key, as text.
+    key: tuple[str | None, ...]
+    happening: Happening
+    #: Columns that would change.
+    values: tuple[Sight, ...] = ()
+
+
 @attrs.frozen(kw_only=True)
 class RunReport:
     """How a run ended. The shape of `run --json`, `datamig/run-report/1`."""
@@ -201,6 +225,12 @@ class RunReport:
     validation: RunValidation | None = None
     warnings: tuple[str, ...] = ()
     tables: tuple[TableReport, ...] = ()
+    #: Of a dry run: some of the rows it would change or delete.
+    preview: tuple[PreviewRow, ...] = ()
+    #: Of a dry run: rows in which each column would change, by table and column.
+    columns: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    #: Of a dry run: statements that would change definitions before the rows.
+    ddl: tuple[str, ...] = ()
     #: What maintenance did, over all processes that worked on the run.
     tasks: tuple[TaskReport, ...] = ()
     #: True when this process continued a run that another one had left.
@@ -251,6 +281,34 @@ class RunRecord:
     alive: bool = False
     #: Why the run waits at the moment.
     waiting: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Pulse:
+    """What a run committed within a short time."""
+
+    #: When it began and how long it is, in seconds since the first chunk.
+    second: float
+    seconds: float
+    rows: int
+    chunks: int
+    #: Rows whose update was heap-only (HOT).
+    hot: int
+    #: Seconds that the slowest chunk took.
+    slowest: float
+
+
+@attrs.frozen(kw_only=True)
+class RunDetails:
+    """A run as it is reported afterwards: `datamig/run-details/1`."""
+
+    run: RunRecord
+    #: What it reported when it succeeded, see `RunReport`; None where it did not.
+    report: dict[str, Any] | None
+    #: In order, without gaps: where it waited or was paused nothing was committed.
+    timeline: tuple[Pulse, ...] = ()
+    #: Rows that are listed with it, refused or left on purpose, by code.
+    listed: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

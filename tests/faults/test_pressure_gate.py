@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from functools import partial
 
 import anyio
 import asyncpg
@@ -18,7 +19,7 @@ from taaxdog_datamig.engine.gate import Gate, Seats
 from taaxdog_datamig.errors import RunCancelled, RunPaused, SettingsError
 from taaxdog_datamig.events import ChunkDone, Waiting
 from taaxdog_datamig.limits import limits
-from taaxdog_datamig.pressure import CommitClock, signals_of
+from taaxdog_datamig.pressure import CommitClock, choice, signals_of
 from taaxdog_datamig.throttle import WorkerCount
 
 OPTIONS = RunOptions(batch_size=10, max_quarantine=100, skip_validation=True)
@@ -124,14 +125,20 @@ async def test_a_rollback_waits_for_pressure_too(words, tmp_path):
     await assert_original(words)
 
 
-async def test_nice_rests_and_workers_that_are_too_many_wait(words):
+async def test_nice_rests_workers_that_are_too_many_wait_and_old_transactions_are_told(words, monkeypatch):
     """`--nice 2` takes three times what the chunks take; a single worker of four works to begin with."""
+    monkeypatch.setattr(choice, "XminAge", partial(choice.XminAge, worth_a_word=0.01))
+    other = await asyncpg.connect(words)
+    await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
     chunks = []
     options = RunOptions(batch_size=10, max_quarantine=100, skip_validation=True, workers="auto", nice=2)
     async with runner_with(words, lambda e: isinstance(e, ChunkDone) and chunks.append(e.seconds)) as runner:
         began = time.monotonic()
-        await runner.run("shout", options)
+        report = await runner.run("shout", options)
         took = time.monotonic() - began
+    await other.close()
+    (warning,) = [text for text in report.warnings if "dead rows cannot be pruned" in text]
+    assert f"backend {other.get_server_pid()}" in warning
     assert took >= 3 * sum(chunks[:-1]) + chunks[-1]
     await assert_shouted(words)
 

@@ -1,6 +1,6 @@
 """What the application notices of a run: latency of its point reads and updates, beside one and without.
 
-    python benchmarks/bench_foreground.py --users 100000 --nice 0 --chunk-seconds 0.5
+    python benchmarks/bench_foreground.py --users 100000 --chunk-seconds 0.5 0.1 --nice 0 1
 
 The application is pgbench, four reads to one update by primary key of `users`, at a share of the rate that
 it reaches alone. Latency counts from when a transaction was due, so that waiting in line counts, too. It is
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import statistics
 import subprocess
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -45,6 +44,11 @@ WRITE = (
 CLIENTS = 8
 #: Seconds for which capacity and the state without a run are measured.
 SPAN = 8
+#: What the application's sessions do at a moment: work, or wait, and for what.
+ACTIVITY = """
+SELECT coalesce(wait_event_type, 'at work') FROM pg_stat_activity
+WHERE application_name = 'pgbench' AND state = 'active'
+"""
 
 
 @attrs.frozen
@@ -112,6 +116,21 @@ class Steps:
             yield "whole run"
 
 
+async def watch(db: Database, seen: Counter[str]) -> None:
+    """Count what the application's sessions do, until cancelled."""
+    async with db.acquire() as connection:
+        while True:
+            seen.update(row[0] for row in await connection.fetch(ACTIVITY))
+            seen["samples"] += 1
+            await asyncio.sleep(0.02)
+
+
+def shares(seen: Counter[str]) -> str:
+    """Sessions at a time, by what they do."""
+    samples = seen.pop("samples", 0) or 1
+    return ", ".join(f"{what} {count / samples:.2f}" for what, count in seen.most_common())
+
+
 def line(name: str, latencies: list[float], alone: list[float] | None = None) -> None:
     ordered = sorted(latencies)
     p50, p99 = statistics.median(ordered), ordered[int(0.99 * (len(ordered) - 1))]
@@ -120,47 +139,87 @@ def line(name: str, latencies: list[float], alone: list[float] | None = None) ->
     print(f"{name:18} {len(ordered):>9,} {figures} {ratio}")
 
 
-async def bench(
-    users: int, rounds: int, load: float, chunk_seconds: float, nice: float, workers: int
-) -> None:
-    settings_of = {"chunk_seconds": chunk_seconds, "nice": nice, "field_encryption_key": generate_key()}
-    with tempfile.TemporaryDirectory() as folder, EmbeddedServer(settings=SERVER) as server:
-        await load_sample(server.dsn, users=users)
-        application = Application(server.dsn, Path(folder))
-        application.prepare(users)
-        alone, beside = [], defaultdict(list)
-        settings = Settings(database_url=server.dsn, backup_dir=Path(folder, "backups"), **settings_of)
-        async with Database.connect(settings=settings) as db:
-            for statement in KEYS.split(";"):
-                await db.pool.execute(statement)
-            rate = application.capacity() * load
-            print(
-                f"{users:,} users; {rate:,.0f} transactions/s, {load:.0%} of what there can be without a run"
+@attrs.frozen(kw_only=True)
+class Bench:
+    """What is asked for on the command line."""
+
+    users: int
+    rounds: int
+    load: float
+    chunk_seconds: list[float]
+    nice: list[float]
+    workers: int
+    bare: bool
+
+    async def all(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, EmbeddedServer(settings=SERVER) as server:
+            await load_sample(server.dsn, users=self.users)
+            application = Application(server.dsn, Path(folder))
+            application.prepare(self.users)
+            settings = Settings(
+                database_url=server.dsn,
+                backup_dir=Path(folder, "backups"),
+                field_encryption_key=generate_key(),
             )
-            seconds = []
-            for _ in range(rounds):
+            async with Database.connect(settings=settings) as db:
+                for statement in KEYS.split(";"):
+                    await db.pool.execute(statement)
+                rate = application.capacity() * self.load
+                share = f"{self.load:.0%} of what there can be without a run"
+                print(f"{self.users:,} users; {rate:,.0f} transactions/s, {share}")
+                await self.measured(db, application, rate)
+
+    async def measured(self, db: Database, application: Application, rate: float) -> None:
+        alone: list[float] = []
+        quiet: Counter[str] = Counter()
+        busy: dict[tuple[float, float], Counter[str]] = defaultdict(Counter)
+        ways = [(chunk, nice) for chunk in self.chunk_seconds for nice in self.nice]
+        beside: dict[tuple[float, float], dict[str, list[float]]] = {way: defaultdict(list) for way in ways}
+        rates: dict[tuple[float, float], list[str]] = {way: [] for way in ways}
+        for _ in range(self.rounds):
+            for way in ways:
+                watcher = asyncio.create_task(watch(db, quiet))
                 alone += [took for _, took in await application.work(rate)]
-                steps, over = Steps(), asyncio.Event()
-                bus = EventBus([steps])
-                task = asyncio.create_task(application.work(rate, over))
-                await asyncio.sleep(1)
-                began = time.monotonic()
-                report = await Runner(db, events=bus).run("encrypt-user-data", RunOptions(workers=workers))
-                seconds.append(time.monotonic() - began)
-                over.set()
-                for moment, took in await task:
-                    for step in steps.of(moment):
-                        beside[step].append(took)
-                execute = steps.spans["execute"]
-                print(f"  {report.changed_rows / (execute[1] - execute[0]):,.0f} rows/s in execute")
-                await Runner(db).rollback(report.run_id or "")
-                with contextlib.suppress(OSError):
-                    await db.pool.execute("VACUUM ANALYZE users")
-    print(f"{'':18} {'count':>9} {'p50 ms':>10} {'p99 ms':>10} {'max ms':>10}  p99 ratio")
-    line("without", alone)
-    for step, latencies in beside.items():
-        line(step, latencies, alone)
-    print(f"runs took {', '.join(f'{each:.1f} s' for each in seconds)}")
+                watcher.cancel()
+                settings = attrs.evolve(db.settings, chunk_seconds=way[0], nice=way[1])
+                rates[way].append(await self.run(db, settings, application, rate, beside[way], busy[way]))
+                await db.pool.execute("VACUUM ANALYZE users")
+        print(f"{'':18} {'count':>9} {'p50 ms':>10} {'p99 ms':>10} {'max ms':>10}  p99 ratio")
+        line("without", alone)
+        print(f"sessions of the application at a time: {shares(quiet)}")
+        for way in ways:
+            print(f"chunk_seconds {way[0]:g}, nice {way[1]:g}: execute {', '.join(rates[way])} rows/s")
+            print(f"sessions of the application at a time: {shares(busy[way])}")
+            for step, latencies in beside[way].items():
+                line(step, latencies, alone)
+
+    async def run(
+        self,
+        db: Database,
+        settings: Settings,
+        application: Application,
+        rate: float,
+        beside: dict[str, list[float]],
+        busy: Counter[str],
+    ) -> str:
+        """One run beside the application, and back; rows a second that it changed."""
+        steps, over = Steps(), asyncio.Event()
+        task = asyncio.create_task(application.work(rate, over))
+        await asyncio.sleep(1)
+        options = RunOptions(
+            workers=self.workers, skip_backup=self.bare, skip_validation=self.bare, force=True
+        )
+        runner = Runner(db, settings, events=EventBus([steps]))
+        watcher = asyncio.create_task(watch(db, busy))
+        report = await runner.run("encrypt-user-data", options)
+        watcher.cancel()
+        over.set()
+        for moment, took in await task:
+            for step in steps.of(moment):
+                beside[step].append(took)
+        await runner.rollback(report.run_id or "")
+        start, end = steps.spans["execute"]
+        return f"{report.changed_rows / (end - start):,.0f}"
 
 
 if __name__ == "__main__":
@@ -170,7 +229,8 @@ if __name__ == "__main__":
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--load", type=float, default=0.5, help="share of the application's capacity")
-    parser.add_argument("--chunk-seconds", type=float, default=0.5)
-    parser.add_argument("--nice", type=float, default=0.0)
+    parser.add_argument("--chunk-seconds", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--nice", type=float, nargs="+", default=[0.0])
     parser.add_argument("--workers", type=int, default=1)
-    asyncio.run(bench(**vars(parser.parse_args())))
+    parser.add_argument("--bare", action="store_true", help="no backup, no validation")
+    asyncio.run(Bench(**vars(parser.parse_args())).all())

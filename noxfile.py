@@ -85,9 +85,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation says what the code does."""
-    _install(session)
-    session.run("pytest", "tests/docs")
+    """The documentation says what the code does; then it is built into `docs/_build`."""
+    session.install("-e", ".[dev,docs]")
+    session.run("pytest", "tests/docs", "-o", "addopts=--strict-markers")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
 
 
 @nox.session

@@ -95,6 +95,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig archive restore ARCHIVE_ID --dry-run",
         "datamig archive restore ARCHIVE_ID --tables audit_logs --yes",
     ),
+    "keys list": ("datamig keys list", "datamig keys list --json"),
+    "keys verify": ("datamig keys verify",),
+    "keys rotate": ("datamig keys rotate --dry-run", "datamig keys rotate --workers 2 --yes"),
+    "audit verify": ("datamig audit verify",),
+    "audit export": ("datamig audit export --output audit.jsonl", "datamig audit export --run RUN_ID"),
+    "runs purge": (
+        "datamig runs purge --older-than 90d",
+        "datamig runs purge --older-than 90d --shred --apply",
+    ),
     "keys generate": ("datamig keys generate", "datamig keys generate --out field-encryption.key"),
     "sample load": ("datamig sample load --users 1000 --database embedded:./sample",),
     "quarantine list": ("datamig quarantine list RUN_ID",),
@@ -177,7 +186,32 @@ for _sub, _about, _group, _nested_commands in (
             "restore": "Put an archive's rows back where their key is absent.",
         },
     ),
-    ("keys", "Keys that seal sensitive columns.", REST, {"generate": "Make a new key."}),
+    (
+        "keys",
+        "Keys that seal sensitive columns.",
+        REST,
+        {
+            "generate": "Make a new key.",
+            "list": "The keys by id, and what needs each.",
+            "verify": "Open every token; name the rows whose token does not open.",
+            "rotate": "Seal everything anew under the first of FIELD_ENCRYPTION_KEYS.",
+        },
+    ),
+    (
+        "audit",
+        "The audit trail: who did what, when.",
+        REST,
+        {
+            "verify": "Whether an entry was changed, taken away or put in.",
+            "export": "The entries as lines of JSON.",
+        },
+    ),
+    (
+        "runs",
+        "What is kept of runs.",
+        STEER,
+        {"purge": "Let go of old runs' before-images; shows which unless told to do it."},
+    ),
     ("sample", "The sample TAAXDOG database.", REST, {"load": "Load it into an empty database."}),
 ):
     _nested = App(name=_sub, help=_about, group=_group, help_epilogue="")

@@ -9,6 +9,7 @@ from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import (
+    KeyRotation,
     MigrationState,
     Plan,
     RollbackReport,
@@ -21,6 +22,13 @@ from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
 from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page, restore_page
 from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
+from taaxdog_datamig_cli.evidencepages import (
+    export_page,
+    keys_page,
+    purged_page,
+    rotation_page,
+    verdict_page,
+)
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.runpages import details_page, plan_page, record_page, rollback_page, run_page
 from taaxdog_datamig_cli.units import count, duration, moment
@@ -215,6 +223,11 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,
+    answers.Keys: keys_page,
+    KeyRotation: rotation_page,
+    answers.AuditVerdict: verdict_page,
+    answers.AuditExport: export_page,
+    answers.Purged: purged_page,
     answers.NewMigration: _new_migration,
     answers.Demo: _demo,
 }

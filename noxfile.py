@@ -99,6 +99,13 @@ def reference(session: nox.Session) -> None:
 
 
 @nox.session
+def images(session: nox.Session) -> None:
+    """Draw the pictures of the documentation from real screens."""
+    _install(session)
+    session.run("python", "-m", "tests.docs.screenshot")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed: how long `--help` takes, and what else `benchmarks/` holds."""
     _install(session)

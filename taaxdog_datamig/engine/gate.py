@@ -6,6 +6,7 @@ one is over its limit, or cannot be read, no chunk begins; requests from other t
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from taaxdog_datamig.pressure import CommitClock, Reading, Signal, Unreadable, s
 from taaxdog_datamig.throttle import WorkerCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -249,23 +250,34 @@ def _judged(readings: dict[str, Reading | Unreadable], control: str | None) -> V
 
 @attrs.define
 class Seats:
-    """Lets as many of a sweep's workers claim windows as the gate allows; the others wait."""
+    """Lets as many of a sweep's workers claim windows as the gate allows; the others wait.
+
+    Who leaves, or is lost by its executor, makes room for the next.
+    """
 
     workers: WorkerCount
-    _taken: int = 0
+    _present: list[object] = attrs.field(factory=list)
     _over: anyio.Event = attrs.field(factory=anyio.Event)
 
-    def take(self) -> int:
-        """A worker's number, from 0."""
-        self._taken += 1
-        return self._taken - 1
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[object]:
+        """A seat for a worker, behind those that are there."""
+        seat = object()
+        self._present.append(seat)
+        try:
+            yield seat
+        finally:
+            self._present.remove(seat)
 
-    async def may_claim(self, number: int) -> bool:
-        """Wait until worker `number` may claim a window; False when there is none any more."""
-        while number >= self.workers.now and not self._over.is_set():
+    async def may_claim(self, seat: object) -> bool:
+        """Wait until the worker in this seat may claim a window; False when there is none any more."""
+        while not self._allowed(seat) and not self._over.is_set():
             with anyio.move_on_after(INTERVAL):
                 await self._over.wait()
-        return number < self.workers.now
+        return self._allowed(seat)
+
+    def _allowed(self, seat: object) -> bool:
+        return self.workers.fixed or self._present.index(seat) < self.workers.now
 
     def end(self) -> None:
         """Tell that no window is left."""

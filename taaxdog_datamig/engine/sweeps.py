@@ -133,11 +133,11 @@ async def _run_windows(job: Job, sweep: int) -> None:
     size = {number: ReadSize() for number in range(len(job.targets))}
 
     async def worker() -> None:
-        number = seats.take()
-        while await seats.may_claim(number) and (claim := await _claim(job, sweep)) is not None:
-            failpoints.hit("after-claim")
-            await _work(job, sweep, claim, size[claim.target])
-            failpoints.hit("after-window")
+        with seats.taken() as seat:
+            while await seats.may_claim(seat) and (claim := await _claim(job, sweep)) is not None:
+                failpoints.hit("after-claim")
+                await _work(job, sweep, claim, size[claim.target])
+                failpoints.hit("after-window")
         seats.end()
 
     async def reclaim(connection: PoolConnectionProxy[Any]) -> bool:

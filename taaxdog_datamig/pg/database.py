@@ -133,6 +133,11 @@ class Database:
         """Whether only a transaction is sure to be one session: see the setting `pooler`."""
         return self.settings.pooler == "transaction"
 
+    @property
+    def address(self) -> str:
+        """Where the server is, as host:port or a socket's folder with it, without anything secret."""
+        return _where(self.dsn).removesuffix(f"/{self.server.database}")
+
     def acquire(self) -> AbstractAsyncContextManager[PoolConnectionProxy[Any]]:
         """Borrow a connection."""
         return self.pool.acquire(timeout=20)

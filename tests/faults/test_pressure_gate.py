@@ -148,23 +148,33 @@ async def test_seats_are_as_many_as_the_controller_says_and_the_end_frees_the_wa
     count = WorkerCount(most=3, fixed=False)
     seats, at_work = Seats(count), []
 
-    async def work():
-        number = seats.take()
-        if await seats.may_claim(number):
-            at_work.append(number)
+    async def work(number):
+        with seats.taken() as seat:
+            if await seats.may_claim(seat):
+                at_work.append(number)
+                await anyio.sleep_forever()
 
     async with anyio.create_task_group() as group:
-        for _ in range(3):
-            group.start_soon(work)
-        await anyio.sleep(0.05)
-        assert at_work == [0]
+        async with anyio.create_task_group() as first:
+            first.start_soon(work, 0)
+            await anyio.sleep(0.01)
+            for number in (1, 2, 3):
+                group.start_soon(work, number)
+            await anyio.sleep(0.1)
+            assert at_work == [0]
+            first.cancel_scope.cancel()
+        with anyio.fail_after(10):
+            while at_work != [0, 1]:  # who was lost makes room
+                await anyio.sleep(0.01)
         count.learn(0.0, 0.1)
         count.learn(15.0, 0.1)
         with anyio.fail_after(10):
-            while len(at_work) < 2:
-                await anyio.sleep(0.02)
+            while at_work != [0, 1, 2]:
+                await anyio.sleep(0.01)
         seats.end()
-    assert at_work == [0, 1]
+        await anyio.sleep(0.1)
+        group.cancel_scope.cancel()
+    assert at_work == [0, 1, 2]
 
 
 async def test_signals_are_read_once_a_second_however_many_workers_come_by(words):

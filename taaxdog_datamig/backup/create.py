@@ -100,7 +100,11 @@ async def create(
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
     async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
-        schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
+        schema = (
+            tools.find("pg_dump", about["server_version"] // 10_000)
+            if wishes.schema and not db.pooled
+            else None
+        )
         found = await choosing.choose(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
         failpoints.hit("create-snapshot")

@@ -94,6 +94,11 @@ def select(manifest: Manifest, tables: Collection[str] | None) -> list[BackedUpT
 @contextlib.asynccontextmanager
 async def _alone(db: Database) -> AsyncIterator[None]:
     """One restore at a time; the lock goes with the session, whatever ends it."""
+    if db.pooled:
+        raise RefusedError(
+            "a restore needs sessions of its own, which a pooler does not give",
+            "Connect to the server directly",
+        )
     connection = await db.pool.acquire(timeout=20)
     try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import asyncpg
 import attrs
-from anyio import from_thread, to_thread
+from anyio import to_thread
 
 from taaxdog_datamig.backup import contents, lint, manifest, tools
 from taaxdog_datamig.backup.contents import Source
+from taaxdog_datamig.backup.copying import Copying, Writing
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
-from taaxdog_datamig.backup.parts import part_writer
 from taaxdog_datamig.crypto import new_data_key
 from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.groups import only_error
@@ -24,24 +23,16 @@ from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
-    from anyio.abc import ObjectReceiveStream
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.backup.parts import Part, PartWriter
+    from taaxdog_datamig.backup.copying import Parts
+    from taaxdog_datamig.backup.parts import Part
     from taaxdog_datamig.backup.stores import Store
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.pg.database import Database
 
-#: The parts of every table, by its oid and their number.
-Parts: TypeAlias = "dict[int, dict[int, Part]]"
-
-#: Bytes handed to the compressor's thread at a time: less, and changing threads costs more than the work.
-_BATCH = 1 << 20
-#: Batches that may wait for the compressor.
-_WAITING = 4
 #: How long it is waited for somebody who alters a table, milliseconds.
 _LOCK_PATIENCE = 10_000
 #: What would end a long read or wait too long, and the path: text forms leave out schemas that are on it.
@@ -65,15 +56,6 @@ class Wishes:
     #: Of zstd.
     level: int = 1
     jobs: int = 2
-
-
-@attrs.frozen(kw_only=True)
-class _Piece:
-    source: Source
-    number: int
-    query: str
-    #: About how many bytes it reads.
-    weight: int
 
 
 @contextlib.asynccontextmanager
@@ -126,16 +108,15 @@ async def create(
             sealed=key is not None,
             large_objects=found.objects_left_out,
         )
-        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
-        parts: Parts = defaultdict(dict)
+        writing = Writing(store=store, backup=backup, key=key, level=wishes.level)
+        copying = Copying(snapshot=snapshot, held=found.tables, writing=writing, progress=progress)
         dumped: list[Part] = []
         with only_error():
             async with anyio.create_task_group() as group:
-                pieces = _pieces(found.sources)
-                for _ in range(min(wishes.jobs, len(pieces))):
-                    group.start_soon(_worker, snapshot, found.tables, pieces, writing, parts, progress)
+                group.start_soon(copying.run, found.sources, wishes.jobs)
                 if schema is not None:
                     dumped.append(await _schema(db, snapshot, schema, writing))
+    parts = copying.parts
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
         states = [await contents.state(connection, sequence) for sequence in found.sequences]
@@ -219,19 +200,7 @@ async def _chosen(connection: PoolConnectionProxy[Any], wishes: Wishes, *, stand
     )
 
 
-@attrs.frozen(kw_only=True)
-class _Writing:
-    store: Store
-    backup: str
-    key: bytes | None = attrs.field(repr=False)
-    level: int
-
-    def part(self, name: str) -> AbstractContextManager[PartWriter]:
-        suffix = "" if self.key is None else ".sealed"
-        return part_writer(self.store, self.backup, name + suffix, key=self.key, level=self.level)
-
-
-async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _Writing) -> Part:
+async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: Writing) -> Part:
     words = ["--schema-only", "--format=custom", "--compress=0", f"--snapshot={snapshot.id}"]
     words.append(f"--lock-wait-timeout={_LOCK_PATIENCE}")
     dump = await tools.run(tool, words, db.dsn)
@@ -242,74 +211,6 @@ async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _
             return writer.finish()
 
     return await to_thread.run_sync(write)
-
-
-def _pieces(wanted: Sequence[Source]) -> list[_Piece]:
-    """What there is to read, the largest first, so that all workers end at about the same time."""
-    pieces = []
-    for source in wanted:
-        texts = list(source.queries())
-        weight = source.bytes // len(texts)
-        pieces += [
-            _Piece(source=source, number=number, query=query, weight=weight)
-            for number, query in enumerate(texts)
-        ]
-    return sorted(pieces, key=lambda piece: piece.weight, reverse=True)
-
-
-async def _worker(
-    snapshot: Snapshot,
-    tables: Sequence[Source],
-    pieces: list[_Piece],
-    writing: _Writing,
-    parts: Parts,
-    progress: Callable[[str, int], None],
-) -> None:
-    """Read pieces until none is left."""
-    async with snapshot.share() as connection:
-        # The other locks would not let it pass by somebody who waits for them to end, to alter a table.
-        await contents.hold(connection, tables)
-        while pieces:
-            piece = pieces.pop(0)
-            part = await _copy(connection, piece, writing)
-            parts[piece.source.oid][piece.number] = part
-            progress(piece.source.label, part.rows)
-
-
-async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
-    name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[bytearray | int](_WAITING)
-    held = bytearray()
-
-    async def take(data: bytes) -> None:
-        nonlocal held
-        held += data
-        if len(held) >= _BATCH:
-            full, held = held, bytearray()
-            await send.send(full)
-
-    async def copy() -> None:
-        # Closing it without the number of rows tells the writer that the copy failed.
-        async with send:
-            tag = await connection.copy_from_query(
-                piece.query, output=take, format="binary" if piece.source.binary else "text"
-            )
-            await send.send(held)
-            await send.send(int(tag.rpartition(" ")[2]))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(copy)
-        # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
-        with receive:
-            part = await to_thread.run_sync(_written, writing, name, receive)
-    return part
-
-
-def _written(writing: _Writing, name: str, batches: ObjectReceiveStream[bytearray | int]) -> Part:
-    with writing.part(name) as writer:
-        while not isinstance(batch := from_thread.run(batches.receive), int):
-            writer.feed(batch)
-        return writer.finish(rows=batch)
 
 
 def _all(parts: Parts) -> Iterator[Part]:

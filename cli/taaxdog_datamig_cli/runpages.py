@@ -46,6 +46,7 @@ def run_page(report: RunReport) -> Page:
     if report.status == "already_run":
         return [*blocks, *(Line(text) for text in report.warnings)]
     blocks.append(Facts(_run_facts(report)))
+    blocks += _preview(report)
     if report.tasks:
         blocks.append(_tasks_table(report.tasks))
     if report.quarantined_rows and report.run_id:
@@ -55,6 +56,38 @@ def run_page(report: RunReport) -> Page:
     if report.error:
         blocks.append(Line(report.error, "bad"))
     return [*blocks, *_warnings(report.warnings)]
+
+
+def _preview(report: RunReport) -> list[Block]:
+    """Of a dry run: what would change in which columns, and some rows, masked."""
+    blocks: list[Block] = []
+    counted = [
+        (table, column, count(rows))
+        for table, columns in report.columns.items()
+        for column, rows in columns.items()
+    ]
+    if counted:
+        blocks.append(
+            Table(
+                ("table", "column", "rows that would change"), counted, frozenset({"rows that would change"})
+            )
+        )
+    changed = [
+        (", ".join(part or "" for part in row.key), f"{row.table}.{sight.column}", sight.before, sight.after)
+        for row in report.preview
+        for sight in row.values
+    ]
+    if changed:
+        blocks.append(Line("Such as, with values masked to their shape:", "head"))
+        blocks.append(Table(("row", "column", "before", "after"), changed))
+    deleted: dict[str, list[str]] = {}
+    for row in report.preview:
+        if row.happening == "delete":
+            deleted.setdefault(row.table, []).append(", ".join(part or "" for part in row.key))
+    if deleted:
+        blocks.append(Line("Rows that would be deleted, such as:", "head"))
+        blocks.append(Facts([(table, "; ".join(keys)) for table, keys in deleted.items()]))
+    return blocks
 
 
 def _run_facts(report: RunReport) -> list[tuple[str, str]]:
@@ -92,6 +125,7 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
         for name, value in report.proof.items()
         if value or name == "pending"
     ]
+    pairs += [("definition", statement) for statement in report.ddl]
     pairs += _validation_facts(report.validation)
     if report.resumed:
         pairs.append(("resumed", "this process went on where another had stopped"))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import asyncpg
-import attrs
 from anyio import to_thread
 
-from taaxdog_datamig.backup import contents, lint, manifest, tools
+from taaxdog_datamig.backup import choosing, contents, lint, manifest, tools
 from taaxdog_datamig.backup.contents import Source
 from taaxdog_datamig.backup.copying import Copying, Writing
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
@@ -23,7 +22,7 @@ from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -40,22 +39,6 @@ _SETTLED = (
     f"SET LOCAL lock_timeout = {_LOCK_PATIENCE}; SET LOCAL statement_timeout = 0; SET LOCAL search_path = ''"
 )
 SCHEMA_PART = "schema.dump.zst"
-
-
-@attrs.frozen(kw_only=True)
-class Wishes:
-    """What kind of backup is wanted."""
-
-    name: str = ""
-    #: Logical or physical names, as the manager has resolved them to `schema.name`; None: all.
-    tables: Collection[str] | None = None
-    exclude: Collection[str] = ()
-    #: Whether definitions are backed up, too.
-    schema: bool = True
-    encrypt: bool = True
-    #: Of zstd.
-    level: int = 1
-    jobs: int = 2
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +58,7 @@ async def create(
     db: Database,
     store: Store,
     keyring: Keyring | None,
-    wishes: Wishes,
+    wishes: choosing.Wishes,
     progress: Callable[[str, int], None] = lambda _label, _rows: None,
 ) -> Manifest:
     """Make a backup.
@@ -98,7 +81,7 @@ async def create(
     async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
         schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
-        found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
+        found = await choosing.choose(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
         said = await lint.warnings(
             snapshot.connection,
@@ -146,58 +129,6 @@ async def create(
 async def settle(connection: PoolConnectionProxy[Any]) -> None:
     """Settle what a transaction that reads rows depends on."""
     await connection.execute(_SETTLED)
-
-
-@attrs.frozen(kw_only=True)
-class _Chosen:
-    """What goes into the backup."""
-
-    tables: list[Source]
-    complete: bool
-    sequences: list[contents.SequenceName]
-    filled_views: list[str]
-    large_objects: contents.LargeObjects | None
-    #: How many large objects stay out.
-    objects_left_out: int
-    warnings: list[str]
-
-    @property
-    def sources(self) -> list[Source]:
-        """All that is read."""
-        more = self.large_objects
-        return self.tables if more is None else [*self.tables, more.list, more.pages]
-
-
-async def _chosen(connection: PoolConnectionProxy[Any], wishes: Wishes, *, standby: bool) -> _Chosen:
-    def asked(source: Source, names: Collection[str]) -> bool:
-        return source.label in names or source.root in names
-
-    everything = await contents.sources(connection)
-    wanted = [
-        source
-        for source in everything
-        if (wishes.tables is None or asked(source, wishes.tables)) and not asked(source, wishes.exclude)
-    ]
-    unread = [source.label for source in wanted if standby and source.unlogged]
-    wanted = [source for source in wanted if source.label not in unread]
-    whole = wishes.tables is None
-    names = {name for source in wanted for name in (source.label, source.root)}
-    sequences = [
-        sequence
-        for sequence in await contents.sequences(connection)
-        if whole or not names.isdisjoint(sequence.users)
-    ]
-    objects = await contents.large_objects(connection)
-    lint.refuse(wanted, sequences, objects if whole else None)
-    return _Chosen(
-        tables=wanted,
-        complete=len(wanted) == len(everything),
-        sequences=sequences,
-        filled_views=await contents.filled_views(connection),
-        large_objects=objects if whole else None,
-        objects_left_out=0 if objects is None or whole else objects.objects,
-        warnings=[f"a standby has no rows of the unlogged table {label}" for label in unread],
-    )
 
 
 async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: Writing) -> Part:

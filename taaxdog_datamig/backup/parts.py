@@ -92,6 +92,8 @@ class PartWriter:
 
     def finish(self, rows: int = 0) -> Part:
         """Take the end of the stream."""
+        if not self._plain_size:
+            self.feed(b"")
         if self._sealer is not None:
             self._put(self._sealer.finish())
         return Part(

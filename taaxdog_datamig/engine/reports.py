@@ -161,6 +161,30 @@ class RunValidation:
     checks: tuple[ValidatedCheck, ...] = ()
 
 
+Happening: TypeAlias = Literal["change", "delete"]
+
+
+@attrs.frozen
+class Sight:
+    """A value before and after, masked to its shape."""
+
+    column: str
+    before: str
+    after: str
+
+
+@attrs.frozen(kw_only=True)
+class PreviewRow:
+    """A row that a dry run would change or delete."""
+
+    table: str
+    #: Its primary key, as text.
+    key: tuple[str | None, ...]
+    happening: Happening
+    #: Columns that would change.
+    values: tuple[Sight, ...] = ()
+
+
 @attrs.frozen(kw_only=True)
 class RunReport:
     """How a run ended. The shape of `run --json`, `datamig/run-report/1`."""
@@ -198,6 +222,12 @@ class RunReport:
     validation: RunValidation | None = None
     warnings: tuple[str, ...] = ()
     tables: tuple[TableReport, ...] = ()
+    #: Of a dry run: some of the rows it would change or delete.
+    preview: tuple[PreviewRow, ...] = ()
+    #: Of a dry run: rows in which each column would change, by table and column.
+    columns: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    #: Of a dry run: statements that would change definitions before the rows.
+    ddl: tuple[str, ...] = ()
     #: What maintenance did, over all processes that worked on the run.
     tasks: tuple[TaskReport, ...] = ()
     #: True when this process continued a run that another one had left.

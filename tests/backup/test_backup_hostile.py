@@ -104,7 +104,7 @@ async def test_a_manifest_that_names_what_is_outside_is_refused_and_nothing_outs
     with pytest.raises(BackupError, match=r"manifest\.json is damaged or was changed"):
         await manager.verify(made.id)
     assert [record.state for record in await manager.list()] == ["damaged"]
-    manager._delete(made.id)
+    manager.shelf.delete(made.id)
     assert secret.read_text() == "outside"
 
 
@@ -301,5 +301,5 @@ async def test_after_a_kill_the_rest_is_incomplete_and_goes_after_a_day(filled, 
         assert (await manager.verify(good.id)).verified is not None
         later = datetime.now(UTC) + timedelta(days=1, minutes=1)
         assert [verdict.goes for verdict in judge(records, Policy(keep=1), later, ())] == [True, False]
-        manager._delete(records[0].id)
+        manager.shelf.delete(records[0].id)
         assert [path.name for path in tmp_path.iterdir()] == [good.id]

@@ -12,9 +12,8 @@ import asyncpg
 import pytest
 
 from taaxdog_datamig import Database
+from taaxdog_datamig.backup import choosing, tools
 from taaxdog_datamig.backup import contents as reading
-from taaxdog_datamig.backup import create as creating
-from taaxdog_datamig.backup import tools
 from taaxdog_datamig.backup.large_objects import restore_large_objects
 from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.parts import read_part
@@ -302,14 +301,14 @@ async def test_a_table_truncated_between_snapshot_and_lock_gives_no_backup(datab
     """Its rows are gone for the snapshot, too: nothing must be taken for all of them."""
     connection = await asyncpg.connect(database)
     await connection.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
-    chosen = creating._chosen
+    chosen = choosing.choose
 
     async def late(*given, **more):
         found = await chosen(*given, **more)
         await connection.execute("TRUNCATE t")
         return found
 
-    monkeypatch.setattr(creating, "_chosen", late)
+    monkeypatch.setattr(choosing, "choose", late)
     async with manager_of(database, tmp_path / "truncated") as manager:
         assert "public.t was truncated" in (await refused(manager)).what
     await connection.close()

@@ -109,7 +109,7 @@ async def test_a_backup_is_made_listed_verified_and_let_go_of(place, pristine):
         assert (await manager.list())[0].hold == "audit"
         held = await manager.hold(made.id, None)
         assert (held.hold, held.path) == ("", f"{manager.store.address}/{made.id}")
-        manager._delete(made.id)
+        manager.shelf.delete(made.id)
         assert await manager.list() == []
         assert manager.store.sizes() == {}
 

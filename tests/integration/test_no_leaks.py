@@ -176,6 +176,8 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
         keep(await runner.plan(NAME))
         dry = keep(await runner.run(NAME, RunOptions(dry_run=True)))
         assert dry.quarantined_rows == 3
+        assert dry.columns["bank_accounts"] == {"account_number": 9, "bsb": 9}
+        assert {row.table for row in dry.preview} == {"users", "basiq_users", "bank_accounts"}
         keep(await runner.plan("clumsy"))
         with pytest.raises(QuarantineExceeded) as caught:
             await runner.run(NAME, RunOptions(batch_size=2))

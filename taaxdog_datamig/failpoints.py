@@ -6,7 +6,8 @@ A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
 `NAMES` are those of a run that changes rows, in the order in which it passes them; `DELETING` those that only
 a run passes which deletes rows; `MAINTENANCE_NAMES` those that only maintenance passes, between
-`after-begin-run` and `after-record`.
+`after-begin-run` and `after-record`. `CREATING`, `RESTORING` and `CONVERGING` are those of backups: made,
+restored into an empty database, and into tables that exist.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ NAMES = (
 #: Those that only a run passes which makes a backup.
 BACKING_UP = ("after-backup",)
 DELETING = ("after-part", "after-archive")
+CREATING = ("create-snapshot", "create-part", "create-parts", "create-manifest")
+RESTORING = ("restore-schema", "restore-part", "restore-rows", "restore-indexes")
+CONVERGING = ("restore-staged", "restore-before-commit")
 MAINTENANCE_NAMES = (
     "after-tasks",
     "before-task",

@@ -58,11 +58,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig new-migration uppercase-state",
         "datamig new-migration uppercase-state --imperative --path myapp/migrations",
     ),
-    "status": ("datamig status", "datamig status encrypt-user-data"),
+    "status": (
+        "datamig status",
+        "datamig status encrypt-user-data",
+        "datamig status encrypt-user-data --watch",
+    ),
     "pause": ("datamig pause encrypt-user-data",),
     "resume": ("datamig resume encrypt-user-data",),
     "cancel": ("datamig cancel RUN_ID",),
     "history": ("datamig history --limit 5", "datamig history --failed --json"),
+    "report": ("datamig report encrypt-user-data --output run.html",),
     "checksum": (
         "datamig checksum --tables users,bank_transactions",
         "datamig checksum --diff postgresql://restored-host/taaxdog --json",
@@ -142,6 +147,7 @@ for _chain, _help, _group in (
     ("resume", "Go on with a paused or abandoned run, here.", STEER),
     ("cancel", "Stop a run between two chunks and roll back what it did.", STEER),
     ("history", "Runs of the past, the latest first.", STEER),
+    ("report", "Everything about one run, as a page that can be passed on.", STEER),
     ("checksum", "Tables' contents as numbers; how two databases differ. Writes nothing.", STEER),
 ):
     _register(app, _chain, _help, _group)

@@ -7,7 +7,9 @@ from typing import Any
 
 from taaxdog_datamig.engine.reports import (
     Plan,
+    Pulse,
     RollbackReport,
+    RunDetails,
     RunRecord,
     RunReport,
     RunValidation,
@@ -271,6 +273,53 @@ def record_page(run: RunRecord) -> Page:
             pairs.append((name, text))
     title = f"{run.migration} {run.version}: {_ENDINGS.get(run.status, run.status)}"
     return [Line(title, _TONES.get(run.status, "plain")), Facts(pairs)]
+
+
+def details_page(details: RunDetails) -> Page:
+    """Everything about a run: how it stands, what it reported, how fast it was."""
+    blocks: list[Block] = [*record_page(details.run)]
+    report = details.report or {}
+    pairs = [
+        (f"proof: {name.replace('_', ' ')}", _fact(value)) for name, value in report.get("proof", {}).items()
+    ]
+    if report.get("hot_ratio") is not None:
+        pairs.insert(0, ("heap-only updates", f"{report['hot_ratio']:.0%}"))
+    if details.run.backup_id:
+        pairs.append(("backup", details.run.backup_id))
+    pairs += [(f"listed: {code}", count(rows)) for code, rows in details.listed.items()]
+    if pairs:
+        blocks.append(Facts(pairs))
+    if points := _coarse(details.timeline):
+        rows = [
+            (
+                duration(point.second),
+                count(point.rows),
+                count(round(point.rows / (point.seconds or 1))),
+                count(round(point.rows / point.chunks)) if point.chunks else "",
+                f"{1000 * point.slowest:,.0f} ms" if point.chunks else "",
+                f"{point.hot / point.rows:.0%}" if point.rows else "",
+            )
+            for point in points
+        ]
+        heads = ("since", "rows", "rows/s", "rows a chunk", "slowest chunk", "heap-only")
+        blocks.append(Table(heads, rows, frozenset(heads)))
+    return [*blocks, *_warnings(tuple(report.get("warnings", ())))]
+
+
+def _coarse(timeline: Sequence[Pulse], most: int = 12) -> list[Pulse]:
+    """A timeline with fewer points, which fits a screen."""
+    step = -(-len(timeline) // most) or 1
+    return [
+        Pulse(
+            second=part[0].second,
+            seconds=sum(point.seconds for point in part),
+            rows=sum(point.rows for point in part),
+            chunks=sum(point.chunks for point in part),
+            hot=sum(point.hot for point in part),
+            slowest=max(point.slowest for point in part),
+        )
+        for part in (timeline[start : start + step] for start in range(0, len(timeline), step))
+    ]
 
 
 def _warnings(warnings: tuple[str, ...]) -> list[Line]:

@@ -68,20 +68,22 @@ class Definitions:
             await to_thread.run_sync(_write, backup, name, path)
             yield cls(db, tool, path)
 
-    async def before_rows(self) -> None:
+    async def before_rows(self) -> bool:
         """Make everything that rows need: all of it, or nothing.
+
+        Returns:
+            False: nothing was made, since it names a role that is not here; try again when it is `bare`.
 
         Raises:
             BackupError: it cannot be made.
         """
-        words = ["--section=pre-data", "--single-transaction"]
         try:
-            await self._restore(words)
+            await self._restore(["--section=pre-data", "--single-transaction"])
         except BackupError as error:
             if self.bare or not _NO_ROLE.search(error.what):
                 raise
-            self.bare = True
-            await self._restore(words)
+            return False
+        return True
 
     async def after_rows(self, jobs: int, *, again: bool, complete: bool) -> list[str]:
         """Make indexes, constraints, triggers and the like; what follows from rows.

@@ -13,12 +13,14 @@ from taaxdog_datamig.backup.choosing import Wishes
 from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import create
 from taaxdog_datamig.backup.loading import OpenBackup
+from taaxdog_datamig.backup.orphans import Orphans
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
 from taaxdog_datamig.backup.shelf import Shelf
 from taaxdog_datamig.backup.stores import store_of
 from taaxdog_datamig.checksum import named_tables
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.profile import FittedProfile, Profile
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ class BackupManager:
         made = await create(self.db, self.store, Keyring.from_settings(self.settings), wishes, progress)
         return BackupDetails.of(made, self.shelf.path(made.id), None)
 
+    @server_errors("looking for the tables")
     async def _labels(self, names: Collection[str]) -> frozenset[str]:
         """The names as `schema.table`."""
         if not names:
@@ -108,6 +111,7 @@ class BackupManager:
         assert self.db is not None
         return frozenset(named.relation.label for named in await named_tables(self.db, names))
 
+    @server_errors("looking for the tables")
     async def _labels_of_those_here(self, names: Collection[str]) -> dict[str, str]:
         """Names of tables that are here, logical or physical, to `schema.table`."""
         assert self.db is not None
@@ -124,6 +128,7 @@ class BackupManager:
         dry_run: bool = False,
         exact: bool = False,
         cascade: bool = False,
+        orphans: Orphans = "refuse",
         jobs: int = 2,
     ) -> RestoreReport:
         """Restore a backup into the database.
@@ -139,6 +144,8 @@ class BackupManager:
             dry_run: change nothing, and tell what would be done, in exact numbers.
             exact: delete rows that are not in the backup.
             cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
+            orphans: what becomes of rows that refer to rows which do not exist, under foreign keys that are
+                NOT VALID, NOT ENFORCED or switched off: `keep` brings them back. Other foreign keys hold.
             jobs: parts loaded, and indexes built, at once.
 
         Raises:
@@ -162,6 +169,7 @@ class BackupManager:
             dry_run=dry_run,
             exact=exact,
             cascade=cascade,
+            orphans=orphans,
             jobs=jobs,
         )
 
@@ -204,7 +212,8 @@ class BackupManager:
         proof = Certificate(at=datetime.now(UTC), proof="parts", rows=found.rows)
         if on is not None:
             compared = await prove(on, OpenBackup(store=self.store, manifest=found, key=key))
-            version = await on.pool.fetchval("SELECT current_setting('server_version_num')::int")
+            async with server_errors("asking for the server's version"):
+                version = await on.pool.fetchval("SELECT current_setting('server_version_num')::int")
             proof = attrs.evolve(proof, proof="restore", server_version=version, definitions=compared)
         proof = await to_thread.run_sync(self.shelf.certify, found, proof)
         return BackupDetails.of(found, self.shelf.path(found.id), proof)
@@ -233,7 +242,7 @@ class BackupManager:
             raise UsageError("no rule says what may go", "Give --older-than 30d, --keep 7 or another")
         needed: frozenset[str] = frozenset()
         if self.db is not None:
-            async with self.db.acquire() as connection:
+            async with server_errors("looking for runs that need a backup"), self.db.acquire() as connection:
                 if await installed_version(connection):
                     needed = await Ledger.of().runs.backups_needed(connection)
         verdicts = judge(await self.list(), policy, datetime.now(UTC), needed)

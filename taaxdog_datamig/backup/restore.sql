@@ -6,6 +6,11 @@ SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM unnest($1::text[], $2::text[]) AS w(schema, name)
 JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
 
+-- name: end_left
+-- Ends what pg_restore, called $1, still does for a restore that was killed; waits for it.
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = $1 AND usename = current_user
+
 -- name: loading
 -- How rows get into a table: whether it may be emptied first, and the partitioned table through which they
 -- must go, since a hash of values of a type made here differs from database to database.

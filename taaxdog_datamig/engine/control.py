@@ -51,13 +51,13 @@ async def find(db: Database, ref: str) -> asyncpg.Record:
 async def status(db: Database, ref: str | None) -> list[RunRecord]:
     """One run, or the unfinished ones and the latest."""
     if ref is not None:
-        return [_record(await find(db, ref))]
+        return [described(await find(db, ref))]
     ledger = Ledger.of()
     async with db.acquire() as connection:
         if not await installed_version(connection):
             return []
         unfinished = await ledger.runs.find(connection, status=UNFINISHED)
-        return [_record(row) for row in unfinished or await ledger.runs.find(connection, limit=1)]
+        return [described(row) for row in unfinished or await ledger.runs.find(connection, limit=1)]
 
 
 async def history(db: Database, limit: int, *, failed: bool) -> list[RunRecord]:
@@ -68,7 +68,7 @@ async def history(db: Database, limit: int, *, failed: bool) -> list[RunRecord]:
         if not await installed_version(connection):
             return []
         wanted = ["failed", "rolled_back", "rolling_back"] if failed else None
-        return [_record(row) for row in await Ledger.of().runs.find(connection, status=wanted, limit=limit)]
+        return [described(row) for row in await Ledger.of().runs.find(connection, status=wanted, limit=limit)]
 
 
 async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> RunRecord:
@@ -95,7 +95,7 @@ async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> R
         await ledger.audit.append(
             connection, f"{what}-requested", record["id"], {"actor": actor(db.server.role)}
         )
-        return _record((await ledger.runs.find(connection, run_id=record["id"]))[0])
+        return described((await ledger.runs.find(connection, run_id=record["id"]))[0])
 
 
 async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecord]:
@@ -116,7 +116,8 @@ async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecor
     ]
 
 
-def _record(row: asyncpg.Record) -> RunRecord:
+def described(row: asyncpg.Record) -> RunRecord:
+    """A row of the ledger as callers see it."""
     return RunRecord(
         run_id=str(row["id"]),
         migration=row["migration"],

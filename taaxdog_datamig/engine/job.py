@@ -130,6 +130,7 @@ class Job:
                 conflicts=conflicts,
                 seconds=seconds,
                 next_size=self.size.rows,
+                hot=hot,
             )
         )
 

@@ -281,6 +281,34 @@ class RunRecord:
 
 
 @attrs.frozen(kw_only=True)
+class Pulse:
+    """What a run committed within a short time."""
+
+    #: When it began and how long it is, in seconds since the first chunk.
+    second: float
+    seconds: float
+    rows: int
+    chunks: int
+    #: Rows whose update was heap-only (HOT).
+    hot: int
+    #: Seconds that the slowest chunk took.
+    slowest: float
+
+
+@attrs.frozen(kw_only=True)
+class RunDetails:
+    """A run as it is reported afterwards: `datamig/run-details/1`."""
+
+    run: RunRecord
+    #: What it reported when it succeeded, see `RunReport`; None where it did not.
+    report: dict[str, Any] | None
+    #: In order, without gaps: where it waited or was paused nothing was committed.
+    timeline: tuple[Pulse, ...] = ()
+    #: Rows that are listed with it, refused or left on purpose, by code.
+    listed: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class QuarantineRecord:
     """A row that a run refused."""
 

@@ -11,8 +11,10 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
+from taaxdog_datamig.engine.details import details
 from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.following import follow
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
     CodeWork,
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from taaxdog_datamig.engine.drive import Steps
-    from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
+    from taaxdog_datamig.engine.reports import QuarantineRecord, RunDetails, RunRecord
     from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.migration import Target
     from taaxdog_datamig.pg.database import Database
@@ -266,6 +268,16 @@ class Runner:
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
         return await control.status(self.db, ref)
+
+    @server_errors("reading the ledger")
+    async def follow(self, ref: str) -> RunRecord:
+        """Emit what a run does, wherever it runs, until nobody works on it; returns how it stands then."""
+        return await follow(self.db, ref, self.events)
+
+    @server_errors("reading the ledger")
+    async def details(self, ref: str) -> RunDetails:
+        """One run with its report and timeline."""
+        return await details(self.db, ref)
 
     @server_errors("reading the ledger")
     async def history(self, limit: int = 20, *, failed: bool = False) -> list[RunRecord]:

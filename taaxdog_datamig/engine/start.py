@@ -92,9 +92,15 @@ class Proposal:
         if self.restore is not None:
             code = {"reversible": self.reversible}
             return [{"shape": shape.to_json(), "ddl": [], "code": code} for shape in self.shapes]
+        # In the order of the plan's tables; how many rows are expected is for whoever watches.
+        pending = [table.pending_rows for table in self.plan.tables]
         return [
-            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
-            for target in self.targets
+            {
+                "shape": target.shape.to_json(),
+                "ddl": [attrs.asdict(ddl) for ddl in target.ddl],
+                "pending": rows,
+            }
+            for target, rows in zip(self.targets, pending, strict=True)
         ]
 
     @property

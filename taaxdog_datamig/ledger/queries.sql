@@ -167,6 +167,21 @@ SELECT count(*) FROM datamig.quarantine WHERE run_id = $1 AND NOT left_alone
 SELECT tablename, count(*) FILTER (WHERE NOT left_alone) AS rows, count(*) FILTER (WHERE left_alone) AS left_alone
 FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1
 
+-- name: quarantine_by_code
+SELECT code, count(*) AS rows FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1 ORDER BY 2 DESC, 1
+
+-- name: timeline
+WITH span AS (
+    SELECT min(committed_at) AS first, count(*) AS chunks,
+           greatest(extract(epoch FROM max(committed_at) - min(committed_at)), 0.001)::float8 AS seconds
+    FROM datamig.chunks WHERE run_id = $1
+), sized AS (SELECT first, seconds, least($2::int, greatest(chunks, 1))::int AS points FROM span)
+SELECT least(floor(extract(epoch FROM c.committed_at - s.first)::float8 / s.seconds * s.points), s.points - 1)::int
+           AS point,
+       s.seconds / s.points AS width, sum(c.changed)::bigint AS rows, count(*) AS chunks,
+       coalesce(sum(c.hot), 0)::bigint AS hot, max(c.seconds)::float8 AS slowest
+FROM datamig.chunks c CROSS JOIN sized s WHERE c.run_id = $1 GROUP BY 1, 2 ORDER BY 1
+
 -- name: totals
 SELECT c.target, coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(conflicts), 0)::bigint AS conflicts,
        count(*) AS chunks,

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from calling import Datamig
+from calling import KEY, Datamig, at_a_terminal
 
 from tests.sample import script, state
 
@@ -57,6 +57,23 @@ async def test_rows_that_were_broken_come_back_and_the_dry_run_says_which(
     page = migrating("restore", "latest", "--yes")
     assert page.returncode == 0, page.stderr
     assert "tables that are as the backup has them" in page.stdout
+
+
+async def test_a_person_sees_the_counts_and_is_asked(migrating: Datamig, sample: str, tmp_path: Path) -> None:
+    before = await state(sample)
+    assert migrating("backup", "create").returncode == 0
+    await script(sample, BROKEN)
+    broken = await state(sample)
+    env = {"DATABASE_URL": sample, "FIELD_ENCRYPTION_KEY": KEY}
+    code, shown = at_a_terminal(tmp_path, "no\n", "restore", "latest", **env)
+    assert (code, "nothing was changed" in shown) == (1, True), shown
+    assert await state(sample) == broken
+    code, shown = at_a_terminal(tmp_path, "y\n", "restore", "latest", **env)
+    assert code == 0, shown
+    foretold, _, told = shown.partition("Restore it? [y/N] ")
+    for page in (foretold, told):
+        assert "sessions" in page
+    assert await state(sample) == before
 
 
 async def test_tables_by_their_logical_names_and_exact(migrating: Datamig, sample: str) -> None:

@@ -53,7 +53,7 @@ def test_a_value_is_described_and_never_shown() -> None:
     assert describe("hunter2") == "••••••• (7 characters)"
     assert describe("x" * 300) == f"{'•' * 12} (300 characters)"
     token = "encrypted:v1:k12345678:" + "A" * 50
-    assert describe(token) == "encrypted:v1:k12345678: (73 characters)"
+    assert describe(token) == "encrypted:v1:k12345678:… (73 characters)"
 
 
 @pytest.mark.parametrize("answer", ["", "n\n", "no\n", "\n", "yess\n"])

@@ -6,9 +6,9 @@ The whole sample: `datamig backup create --jobs 2`, zstd and sealed, against `pg
 fastest compression that the program found knows. One large table: the same with `--tables`, against
 `psql -c "COPY ... TO STDOUT (FORMAT binary)" > /dev/null`, which neither compresses nor seals. CPU is that of
 the command and of the server's sessions. Ratios are the rival's by ours, of medians: above 1, ours is better.
-Also what `backup verify` takes. `users` with 1 % of the rows changed: `datamig restore --tables users` against
-deleting all rows and loading a file of them with `psql`, in one transaction, without triggers or foreign keys.
-Needs Linux's /proc.
+Also what `backup verify` takes. `users` with 1 % of the rows changed: `datamig restore --tables users`
+against deleting all rows and loading a file of them with `psql`, in one transaction, without triggers or
+foreign keys. Needs Linux's /proc.
 """
 
 from __future__ import annotations

@@ -6,28 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
-=======
-from taaxdog_datamig.backup import BackupDetails, RestoreReport
-from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
-from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-from taaxdog_datamig.engine.reports import (
-    MigrationState,
-    Plan,
-    RollbackReport,
-    RunDetails,
-    RunRecord,
-    RunReport,
-)
-from taaxdog_datamig.validation import ValidationReport
-from taaxdog_datamig_cli import answers
-from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
-from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page, restore_page
-from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
-from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
-from taaxdog_datamig_cli.runpages import details_page, plan_page, record_page, rollback_page, run_page
->>>>>>> w-bksafe
 from taaxdog_datamig_cli.units import count, duration, moment
 
 if TYPE_CHECKING:
@@ -201,7 +180,6 @@ def cells(row: list[answers.Cell]) -> Page:
     return [Table(("column", "before", "after"), [(cell.column, cell.before, cell.after) for cell in row])]
 
 
-<<<<<<< HEAD
 #: By the name of the answer's class: what makes its page, here or in another module, which is then imported.
 _PAGES: dict[str, Callable[[Any], Page] | str] = {
     "RunReport": "runpages:run_page",
@@ -210,6 +188,7 @@ _PAGES: dict[str, Callable[[Any], Page] | str] = {
     "Plans": lambda answer: [block for plan in answer.plans for block in page(plan)],
     "RollbackReport": "runpages:rollback_page",
     "RunRecord": "runpages:record_page",
+    "RunDetails": "runpages:details_page",
     "Migrations": _migrations,
     "Status": _status,
     "History": _history,
@@ -230,34 +209,4 @@ _PAGES: dict[str, Callable[[Any], Page] | str] = {
     "NewKey": _new_key,
     "NewMigration": _new_migration,
     "Demo": _demo,
-=======
-_PAGES: dict[type, Callable[[Any], Page]] = {
-    RunReport: run_page,
-    answers.RunReports: lambda answer: [block for report in answer.reports for block in run_page(report)],
-    Plan: plan_page,
-    answers.Plans: lambda answer: [block for plan in answer.plans for block in plan_page(plan)],
-    RollbackReport: rollback_page,
-    RunRecord: record_page,
-    RunDetails: details_page,
-    answers.Migrations: _migrations,
-    answers.Status: _status,
-    answers.History: _history,
-    answers.Quarantine: _quarantine,
-    answers.Archives: archives_page,
-    ArchiveDetails: archive_page,
-    ArchiveRestore: unarchive_page,
-    ValidationReport: validation_page,
-    ChecksumReport: checksums_page,
-    DiffReport: diff_page,
-    answers.Rules: rules_page,
-    answers.Backups: backups_page,
-    BackupDetails: backup_page,
-    answers.Cleaning: cleaning_page,
-    RestoreReport: restore_page,
-    answers.Diagnosis: _diagnosis,
-    answers.Sample: _sample,
-    answers.NewKey: _new_key,
-    answers.NewMigration: _new_migration,
-    answers.Demo: _demo,
->>>>>>> w-bksafe
 }

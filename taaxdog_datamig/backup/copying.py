@@ -13,6 +13,7 @@ import anyio
 import attrs
 from anyio import from_thread, to_thread
 
+from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup.contents import hold
 from taaxdog_datamig.backup.parts import keep_memory, part_writer
 
@@ -94,6 +95,7 @@ class Copying:
                 piece = pieces.pop(0)
                 part = await _copy(connection, piece, self.writing)
                 self.parts[piece.source.oid][piece.number] = part
+                failpoints.hit("create-part")
                 self.progress(piece.source.label, part.rows)
 
 

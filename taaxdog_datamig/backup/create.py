@@ -101,11 +101,8 @@ async def create(
                 group.start_soon(copying.run, found.sources, wishes.jobs)
                 if schema is not None:
                     dumped.append(await _schema(db, snapshot, schema, writing))
-<<<<<<< HEAD
     parts = copying.parts
-=======
     failpoints.hit("create-parts")
->>>>>>> w-bksafe
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
         states = [await contents.state(connection, sequence) for sequence in found.sequences]
@@ -152,78 +149,6 @@ async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: W
     return await to_thread.run_sync(write)
 
 
-<<<<<<< HEAD
-=======
-def _pieces(wanted: Sequence[Source]) -> list[_Piece]:
-    """What there is to read, the largest first, so that all workers end at about the same time."""
-    pieces = []
-    for source in wanted:
-        texts = list(source.queries())
-        weight = source.bytes // len(texts)
-        pieces += [
-            _Piece(source=source, number=number, query=query, weight=weight)
-            for number, query in enumerate(texts)
-        ]
-    return sorted(pieces, key=lambda piece: piece.weight, reverse=True)
-
-
-async def _worker(
-    snapshot: Snapshot,
-    tables: Sequence[Source],
-    pieces: list[_Piece],
-    writing: _Writing,
-    parts: Parts,
-    progress: Callable[[str, int], None],
-) -> None:
-    """Read pieces until none is left."""
-    async with snapshot.share() as connection:
-        # The other locks would not let it pass by somebody who waits for them to end, to alter a table.
-        await contents.hold(connection, tables)
-        while pieces:
-            piece = pieces.pop(0)
-            part = await _copy(connection, piece, writing)
-            parts[piece.source.oid][piece.number] = part
-            failpoints.hit("create-part")
-            progress(piece.source.label, part.rows)
-
-
-async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
-    name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[bytearray | int](_WAITING)
-    held = bytearray()
-
-    async def take(data: bytes) -> None:
-        nonlocal held
-        held += data
-        if len(held) >= _BATCH:
-            full, held = held, bytearray()
-            await send.send(full)
-
-    async def copy() -> None:
-        # Closing it without the number of rows tells the writer that the copy failed.
-        async with send:
-            tag = await connection.copy_from_query(
-                piece.query, output=take, format="binary" if piece.source.binary else "text"
-            )
-            await send.send(held)
-            await send.send(int(tag.rpartition(" ")[2]))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(copy)
-        # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
-        with receive:
-            part = await to_thread.run_sync(_written, writing, name, receive)
-    return part
-
-
-def _written(writing: _Writing, name: str, batches: ObjectReceiveStream[bytearray | int]) -> Part:
-    with writing.part(name) as writer:
-        while not isinstance(batch := from_thread.run(batches.receive), int):
-            writer.feed(batch)
-        return writer.finish(rows=batch)
-
-
->>>>>>> w-bksafe
 def _all(parts: Parts) -> Iterator[Part]:
     for numbered in parts.values():
         for number in sorted(numbered):

@@ -146,7 +146,7 @@ class BackupManager:
             cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
             orphans: what becomes of rows that refer to rows which do not exist, under foreign keys that are
                 NOT VALID, NOT ENFORCED or switched off: `keep` brings them back. Other foreign keys hold.
-            jobs: parts loaded, and indexes built, at once.
+            jobs: parts loaded or compared, and indexes built, at once.
 
         Raises:
             UnknownName: there is no such backup, or no such table in it.

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Pieces that may wait on their way from session to session.
 _WAITING = 4
+#: Sessions of the pool that a restore needs besides.
+_OTHERS = 3
 #: How long a session is given to drop its staging tables, seconds.
 _PATIENCE = 5
 
@@ -54,7 +56,7 @@ class Sieve:
             BackupError: a part is damaged.
             RefusedError: rows do not fit the types that the columns have now.
         """
-        shares = _shares(backup, targets, jobs)
+        shares = _shares(backup, targets, min(jobs, db.pool.get_max_size() - _OTHERS))
         async with contextlib.AsyncExitStack() as stack:
             sessions = [await stack.enter_async_context(_session(db)) for _ in shares]
 

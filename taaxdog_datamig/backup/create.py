@@ -81,10 +81,19 @@ async def create(
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
     async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
-        schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
         found = await choosing.choose(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
         failpoints.hit("create-snapshot")
+        writing = Writing(store=store, backup=backup, key=key, level=wishes.level)
+        copying = Copying(snapshot=snapshot, held=found.tables, writing=writing, progress=progress)
+        dumped: list[Part] = []
+        with only_error():
+            async with anyio.create_task_group() as group:
+                group.start_soon(copying.run, found.sources, wishes.jobs)
+                # Beside the rows: programs take their time to tell their version, too.
+                schema = await to_thread.run_sync(_program, db.server.version) if wishes.schema else None
+                if schema is not None:
+                    dumped.append(await _schema(db, snapshot, schema, writing))
         said = await lint.warnings(
             snapshot.connection,
             found.tables,
@@ -93,14 +102,6 @@ async def create(
             sealed=key is not None,
             large_objects=found.objects_left_out,
         )
-        writing = Writing(store=store, backup=backup, key=key, level=wishes.level)
-        copying = Copying(snapshot=snapshot, held=found.tables, writing=writing, progress=progress)
-        dumped: list[Part] = []
-        with only_error():
-            async with anyio.create_task_group() as group:
-                group.start_soon(copying.run, found.sources, wishes.jobs)
-                if schema is not None:
-                    dumped.append(await _schema(db, snapshot, schema, writing))
     parts = copying.parts
     failpoints.hit("create-parts")
     async with db.acquire() as connection:
@@ -132,6 +133,10 @@ async def create(
 async def settle(connection: PoolConnectionProxy[Any]) -> None:
     """Settle what a transaction that reads rows depends on."""
     await connection.execute(_SETTLED)
+
+
+def _program(version: int) -> tools.Tool | None:
+    return tools.find("pg_dump", version)
 
 
 async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: Writing) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from taaxdog_datamig.errors import DatamigError, RefusedError, UsageError
@@ -50,26 +51,26 @@ def of_error(error: BaseException) -> int:
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
+#: What is less than success: the answer's class by its name, since importing all of them takes as long as many a
+#: command; what is looked for in it; the exit code. The first that fits counts.
+_SHORT: tuple[tuple[str, Callable[[Any], object], int], ...] = (
+    ("ValidationReport", lambda answer: not answer.valid, FOUND),
+    ("RunReport", lambda answer: answer.status not in _FINISHED, FAILED),
+    ("RunReport", lambda answer: answer.quarantined_rows, LEFTOVERS),
+    ("RollbackReport", lambda answer: answer.conflicts, LEFTOVERS),
+    ("ArchiveRestore", lambda answer: answer.refused_rows, LEFTOVERS),
+    ("DiffReport", lambda answer: not answer.equal, FOUND),
+    ("ArchiveDetails", lambda answer: answer.state == "damaged", FAILED),
+    ("Diagnosis", lambda answer: not answer.healthy, FAILED),
+    ("AuditVerdict", lambda answer: answer.broken is not None, FAILED),
+)
+
+
 def of_answer(answer: Any) -> int:
     """The exit code for a command that returned `answer`."""
-    # By name: to import every kind of answer takes as long as many a command.
-    match type(answer).__name__:
-        case "RunReports":
-            return max((of_answer(report) for report in answer.reports), default=DONE)
-        case "ValidationReport" if not answer.valid:
-            return FOUND
-        case "RunReport" if answer.status not in _FINISHED:
-            return FAILED
-        case "RunReport" if answer.quarantined_rows:
-            return LEFTOVERS
-        case "RollbackReport" if answer.conflicts:
-            return LEFTOVERS
-        case "ArchiveRestore" if answer.refused_rows:
-            return LEFTOVERS
-        case "DiffReport" if not answer.equal:
-            return FOUND
-        case "ArchiveDetails" if answer.state == "damaged":
-            return FAILED
-        case "Diagnosis" if not answer.healthy:
-            return FAILED
-    return DONE
+    name = type(answer).__name__
+    if name == "KeyRotation":
+        return of_answer(answer.run)
+    if name == "RunReports":
+        return max((of_answer(report) for report in answer.reports), default=DONE)
+    return next((code for kind, short, code in _SHORT if kind == name and short(answer)), DONE)

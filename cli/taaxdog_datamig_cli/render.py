@@ -62,7 +62,8 @@ def _took(run: RunRecord) -> str:
     return duration((run.completed_at - run.started_at).total_seconds()) if run.completed_at else ""
 
 
-def _pending(state: MigrationState) -> str:
+def pending(state: MigrationState) -> str:
+    """How much waits for it: rows, or tasks; empty when that is not known."""
     if state.tasks is not None:
         return f"{count(state.tasks)} tasks"
     return "" if state.pending is None else count(state.pending)
@@ -84,7 +85,7 @@ def _migrations(answer: answers.Migrations) -> Page:
                     state.name,
                     state.category,
                     state.version,
-                    _pending(state),
+                    pending(state),
                     _described(state),
                 )
                 for state in answer.migrations
@@ -204,6 +205,11 @@ _PAGES: dict[str, Callable[[Any], Page] | str] = {
     "BackupDetails": "backuppages:backup_page",
     "Cleaning": "backuppages:cleaning_page",
     "RestoreReport": "backuppages:restore_page",
+    "Keys": "evidencepages:keys_page",
+    "KeyRotation": "evidencepages:rotation_page",
+    "AuditVerdict": "evidencepages:verdict_page",
+    "AuditExport": "evidencepages:export_page",
+    "Purged": "evidencepages:purged_page",
     "Diagnosis": _diagnosis,
     "Sample": _sample,
     "NewKey": _new_key,

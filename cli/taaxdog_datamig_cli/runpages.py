@@ -38,10 +38,14 @@ _ENDINGS: dict[str, str] = {
 _CONFLICT_KEYS_SHOWN = 10
 
 
+def ending(status: str) -> str:
+    """A run's status in words."""
+    return _ENDINGS.get(status, status.replace("_", " "))
+
+
 def run_page(report: RunReport) -> Page:
     """What a run did, or a dry run would have done."""
-    ending = _ENDINGS.get(report.status, report.status)
-    title = f"{report.migration} {report.version}: {ending}"
+    title = f"{report.migration} {report.version}: {ending(report.status)}"
     if report.dry_run:
         title += " (dry run, nothing was changed)"
     blocks: list[Block] = [Line(title, _TONES.get(report.status, "plain"))]
@@ -271,7 +275,7 @@ def record_page(run: RunRecord) -> Page:
     ):
         if text:
             pairs.append((name, text))
-    title = f"{run.migration} {run.version}: {_ENDINGS.get(run.status, run.status)}"
+    title = f"{run.migration} {run.version}: {ending(run.status)}"
     return [Line(title, _TONES.get(run.status, "plain")), Facts(pairs)]
 
 

@@ -38,9 +38,12 @@ from taaxdog_datamig.engine.archive_reports import (
     TableInArchive,
 )
 from taaxdog_datamig.engine.reports import (
+    KeyRotation,
+    KeyUse,
     MigrationState,
     Plan,
     Pulse,
+    PurgedRun,
     QuarantineRecord,
     RollbackReport,
     RunDetails,
@@ -337,6 +340,8 @@ def test_a_runs_page_stands_alone_and_can_be_read_without_eyes(details):
         assert "10,288" in shown.text
 
 
+KEY_USE = KeyUse(kid="k1", configured=True, primary=True, right=True, tokens={"users.tfn": 1_234}, runs=2)
+PURGED = PurgedRun(run_id="5b1c", migration="x", completed_at=NOON, images=3, size=1_234_567, shredded=False)
 EVERY_ANSWER = [
     BROUGHT_BACK,
     answers.Backups("backups", BACKUPS),
@@ -365,6 +370,13 @@ EVERY_ANSWER = [
     PROBLEM,
     answers.Sample(users=5, seed=1, rows={"users": 5}, faults={}, sensitive={}, seconds=0.5),
     answers.NewKey("ab" * 32, None),
+    answers.Keys([KEY_USE, attrs.evolve(KEY_USE, kid="k2", configured=False, primary=False, right=None)]),
+    KeyRotation(run=REPORT, primary="new", rewrapped_runs=2, retired=("old",)),
+    answers.AuditVerdict(entries=1_234, broken=None),
+    answers.AuditVerdict(entries=1_234, broken=7),
+    answers.AuditExport("audit.jsonl", 1_234),
+    answers.Purged(applied=False, shred=False, runs=[PURGED]),
+    answers.Purged(applied=True, shred=True, runs=[PURGED]),
     answers.NewMigration(name="shout", module="app.shout", files=["app/shout.py", "app/test_shout.py"]),
     answers.Demo(
         users=5,

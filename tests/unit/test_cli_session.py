@@ -69,6 +69,22 @@ def test_yes_goes_on(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     Session(common=Common()).confirm("Run it?")
 
 
+def test_what_was_typed_before_the_question_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+
+    class Person(io.StringIO):
+        def write(self, text: str) -> int:
+            os.write(master, b"n\n")  # having seen the question
+            return len(text)
+
+    with os.fdopen(slave) as terminal, os.fdopen(master):
+        os.write(master, b"y\n")
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(sys, "stdout", Person())
+        with pytest.raises(Declined):
+            Session(common=Common()).confirm("Run it?")
+
+
 def test_nobody_is_asked_in_ci_or_for_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     for stream in (sys.stdin, sys.stdout):

@@ -51,8 +51,8 @@ def of_error(error: BaseException) -> int:
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
-#: What is less than success: an answer's class by its name (to import them all takes as long as many a command),
-#: what is looked for in it, and the exit code. The first that fits counts.
+#: What is less than success: an answer's class, by name (to import them all takes as long as a command), what
+#: is looked for in it, and the exit code. The first that fits counts.
 _SHORT: tuple[tuple[str, Callable[[Any], object], int], ...] = (
     ("ValidationReport", lambda answer: not answer.valid, FOUND),
     ("RunReport", lambda answer: answer.status not in _FINISHED, FAILED),

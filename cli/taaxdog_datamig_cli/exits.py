@@ -57,6 +57,7 @@ _SHORT: tuple[tuple[str, Callable[[Any], object], int], ...] = (
     ("ValidationReport", lambda answer: not answer.valid, FOUND),
     ("RunReport", lambda answer: answer.status not in _FINISHED, FAILED),
     ("RunReport", lambda answer: answer.quarantined_rows, LEFTOVERS),
+    ("RetryReport", lambda answer: answer.still_refused, LEFTOVERS),
     ("RollbackReport", lambda answer: answer.conflicts, LEFTOVERS),
     ("ArchiveRestore", lambda answer: answer.refused_rows, LEFTOVERS),
     ("DiffReport", lambda answer: not answer.equal, FOUND),

@@ -188,6 +188,7 @@ _PAGES: dict[str, Callable[[Any], Page] | str] = {
     "Plan": "runpages:plan_page",
     "Plans": lambda answer: [block for plan in answer.plans for block in page(plan)],
     "RollbackReport": "runpages:rollback_page",
+    "RetryReport": "runpages:retry_page",
     "RunRecord": "runpages:record_page",
     "RunDetails": "runpages:details_page",
     "Migrations": _migrations,

@@ -48,7 +48,7 @@ class Definitions:
 
         Raises:
             RefusedError: the backup holds no schema, or there is no pg_restore for it.
-            BackupError: the part is damaged.
+            BackupError: the part is damaged, or there is no room for it.
         """
         name, version = backup.manifest.schema_part, backup.manifest.pg_dump_version
         if name is None or version is None:
@@ -63,9 +63,16 @@ class Definitions:
                 f"there is no pg_restore {least} or later here, which the backup's schema needs",
                 f"Install PostgreSQL's client programs, or name their folder in {tools.OVERRIDE}",
             )
-        with tempfile.TemporaryDirectory(prefix="datamig-restore-") as folder:
-            path = Path(folder, "schema.dump")
-            await to_thread.run_sync(_write, backup, name, path)
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="datamig-restore-"))
+                path = Path(folder, "schema.dump")
+                await to_thread.run_sync(_write, backup, name, path)
+            except OSError as error:
+                raise BackupError(
+                    f"cannot write the schema's archive to {tempfile.gettempdir()}: {error.strerror}",
+                    "Free space there, or name another folder in TMPDIR",
+                ) from None
             yield cls(db, tool, path)
 
     async def before_rows(self) -> bool:

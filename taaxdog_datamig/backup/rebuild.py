@@ -123,7 +123,11 @@ class Rebuild:
                 # First: whoever goes on with it must know.
                 await connection.execute("UPDATE datamig_restore.restore SET bare = true")
                 await definitions.before_rows()
-        except BackupError:
+        except BackupError as error:
+            # All or nothing; which of it may not be known, where the answer to its commit was lost.
+            await connection.execute(_SQL["end_left"], tools.RESTORING)
+            if await present(connection, self.backup.manifest.tables):
+                raise BackupError(error.what, _HALF) from None
             await connection.execute("DROP SCHEMA datamig_restore CASCADE")
             raise
 
@@ -183,6 +187,10 @@ class Rebuild:
                 "UPDATE datamig_restore.restore AS n SET rows_done = true FROM datamig_restore.restore AS o"
                 " RETURNING o.rows_done"
             )
+            if again:
+                roots = list({table.root for table in manifest.tables if table.root is not None})
+                for drop in await connection.fetch(_SQL["whole_indexes"], roots):
+                    await connection.execute(drop["sql"])
         failpoints.hit("restore-rows")
         left = await definitions.after_rows(self.jobs, again=again, complete=complete)
         self.warnings += [

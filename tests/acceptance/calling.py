@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 Datamig = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,29 +45,3 @@ def calling_from(folder: Path) -> Datamig:
         )
 
     return call
-
-
-def at_a_terminal(folder: Path, answer: str, *words: str, **env: str) -> tuple[int, str]:
-    """Call it as a person does, who types `answer` when asked; returns the exit code and what was shown."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "taaxdog_datamig", *words]
-    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    with subprocess.Popen(command, cwd=folder, env=environment(TERM="dumb", **env), **terminal) as process:
-        os.close(theirs)
-        shown = ""
-        for text in _shown(ours):
-            shown += text
-            if answer and shown.endswith("[y/N] "):
-                os.write(ours, answer.encode())
-                answer = ""
-        os.close(ours)
-        return process.wait(timeout=60), shown.replace("\r\n", "\n")
-
-
-def _shown(terminal: int) -> Iterator[str]:
-    try:
-        while data := os.read(terminal, 65536):
-            yield data.decode(errors="replace")
-    except OSError as error:
-        if error.errno != errno.EIO:  # how Linux says that nobody is at the other end
-            raise

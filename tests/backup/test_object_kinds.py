@@ -21,7 +21,7 @@ from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.quoting import qualified
 from tests.backup import objects
-from tests.backup.conftest import manager_of
+from tests.backup.conftest import in_a_process, manager_of
 from tests.backup.test_backup_format_page import read
 from tests.conftest import with_database
 
@@ -122,6 +122,9 @@ def test_a_restore_brings_all_of_it_back(databases, round_trip):
     target = databases.create()
 
     async def go():
+        # Killed on the way, so that all that follows from rows is made twice.
+        async with in_a_process("restore-indexes", target, folder, made.id):
+            pass
         async with manager_of(target, folder) as manager:
             await manager.restore(made.id)
         return await inspect(target)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cutting import Cut, Proxy
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import BackupManager
 from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.errors import BackupError, DatabaseError, DatabaseUnavailable, ServerRefused
+from taaxdog_datamig.testing.proxy import Cut, Proxy
 from tests.backup.conftest import manager_of
 from tests.backup.test_restore_empty import ODD
 from tests.conftest import with_database

@@ -58,8 +58,14 @@ MAINTENANCE_NAMES = (
     "after-task-record",
 )
 
-_armed, _count, _how = (*os.environ.get(VARIABLE, "").split(":"), "", "")[:3]
-_left = int(_count or "1")
+_armed, _how, _left = "", "", 1
+
+
+def arm() -> None:
+    """Read the environment: when this is imported, and again in a process that was forked."""
+    global _armed, _how, _left  # noqa: PLW0603 - one process, one armed point
+    _armed, count, _how = (*os.environ.get(VARIABLE, "").split(":"), "", "")[:3]
+    _left = int(count or "1")
 
 
 def hit(name: str) -> None:
@@ -73,3 +79,6 @@ def _crash() -> None:
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGSTOP if _how == "stop" else signal.SIGKILL)
+
+
+arm()

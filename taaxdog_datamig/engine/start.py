@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from taaxdog_datamig.validation.extent import Extent
 
 
+#: How often it is asked whether a killed process's session has ended, seconds. Most end in milliseconds.
+_SESSION_POLL = 0.05
+
+
 @attrs.frozen(kw_only=True)
 class Proposal:
     """A run that passed its checks and may begin."""
@@ -143,8 +147,10 @@ async def await_session_end(db: Database, events: EventBus, migration: str) -> N
             left = await ledger.runs.find(connection, migration=migration, status=UNFINISHED, limit=1)
         if not left or not left[0]["alive"] or not owner_is_dead(left[0]["owner"]):
             return
-        events.emit(Waiting(reason="the session of the killed process has not ended yet", seconds=0.2))
-        await anyio.sleep(0.2)
+        events.emit(
+            Waiting(reason="the session of the killed process has not ended yet", seconds=_SESSION_POLL)
+        )
+        await anyio.sleep(_SESSION_POLL)
 
 
 def refuse_alive(record: asyncpg.Record) -> None:

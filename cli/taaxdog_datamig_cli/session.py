@@ -233,13 +233,13 @@ class Session:
         Raises:
             BrokenPipeError: nobody reads.
         """
-        from taaxdog_datamig_cli import render, shapes
+        if self.text is None and not self.common.json:
+            self.tell(answer)
+            return
+        from taaxdog_datamig_cli import shapes
 
-        if self.text is not None or self.common.json:
-            sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
-            sys.stdout.flush()
-        else:
-            self.show_page(render.page(answer))
+        sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
+        sys.stdout.flush()
 
     def tell(self, answer: Any) -> None:
         """Show an answer on the way to the command's own; with `--json` nothing."""

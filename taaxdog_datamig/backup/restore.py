@@ -65,6 +65,7 @@ async def restore(
             cascade=cascade,
             orphans=orphans,
             whole=tables is None,
+            jobs=jobs,
         )
 
 
@@ -166,6 +167,7 @@ async def _converge(
     cascade: bool,
     orphans: Orphans,
     whole: bool,
+    jobs: int,
 ) -> RestoreReport:
     tables = [table for table in wanted if table.schema != _LEDGER]
     if not tables:
@@ -186,6 +188,7 @@ async def _converge(
         cascade=cascade,
         orphans=orphans,
         whole=whole,
+        jobs=jobs,
     )
     await converge.run()
     if len(tables) < len(wanted):

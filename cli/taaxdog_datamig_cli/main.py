@@ -226,7 +226,11 @@ def _fail(error: BaseException, session: Session) -> int:
     from taaxdog_datamig_cli import shapes
 
     code = exits.of_error(error)
-    if session.common.verbose and not isinstance(error, exits.Interrupted | exits.Declined):
+    if session.all_json:
+        from taaxdog_datamig_cli.errorlines import log_error
+
+        log_error(error, verbose=session.common.verbose)
+    elif session.common.verbose and not isinstance(error, exits.Interrupted | exits.Declined):
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
     if session.common.json:
         sys.stdout.write(shapes.encode(shapes.error_document(error, finished=session.finished)))
@@ -235,6 +239,8 @@ def _fail(error: BaseException, session: Session) -> int:
         session.show(answer)
     if (report := getattr(error, "report", None)) is not None:
         session.show(report)
+    if session.all_json:
+        return code
     told = shapes.error_document(error)["error"]
     _complain(redact(told["what"]), redact(told["todo"]))
     return code

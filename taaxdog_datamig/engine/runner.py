@@ -38,6 +38,7 @@ from taaxdog_datamig.engine.preflight import (
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
 from taaxdog_datamig.engine.steps import step
+from taaxdog_datamig.engine.telling import Ending, telling
 from taaxdog_datamig.engine.undo import undo
 from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
@@ -153,7 +154,6 @@ class Runner:
             return _not_applicable(migration, answer)
         return plan
 
-    @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
 
@@ -172,6 +172,16 @@ class Runner:
             DatabaseError: the server went away or refuses; the run can be resumed.
         """
         options = options or RunOptions()
+        self.registry.get(name)
+        ending = Ending(
+            action="run", migration=name, database=self.db.server.database, dry_run=options.dry_run
+        )
+        with telling(self.events, ending):
+            report = ending.report = await self._run(name, options)
+        return report
+
+    @server_errors("running the migration")
+    async def _run(self, name: str, options: RunOptions) -> RunReport:
         self._check(options)
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run, arguments=options.arguments)
@@ -225,7 +235,6 @@ class Runner:
         started = await start(proposal)
         return await drive(started, plan, started_at, steps)
 
-    @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
         """Undo a run from its before-images.
 
@@ -238,8 +247,22 @@ class Runner:
             RefusedError: it was rolled back already, or its before-images are gone.
             LeaseHeld: a live process works on it.
         """
-        async with step(self.events, "rollback"):
+        async with server_errors("rolling back"):
             record = await control.find(self.db, ref)
+        ending = Ending(
+            action="rollback",
+            migration=record["migration"],
+            database=self.db.server.database,
+            dry_run=dry_run,
+            run_id=str(record["id"]),
+        )
+        with telling(self.events, ending):
+            report = ending.report = await self._rollback(record, dry_run=dry_run)
+        return report
+
+    @server_errors("rolling back")
+    async def _rollback(self, record: asyncpg.Record, *, dry_run: bool) -> RollbackReport:
+        async with step(self.events, "rollback"):
             restore = await self._way_back(record, dry_run=dry_run)
             keyring = Keyring.from_settings(self.settings)
             return await undo(

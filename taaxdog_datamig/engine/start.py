@@ -19,7 +19,7 @@ from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed
-from taaxdog_datamig.events import Waiting
+from taaxdog_datamig.events import RunStatus, Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl, arguments_of
 from taaxdog_datamig.pg.quoting import ident
@@ -196,6 +196,7 @@ async def start(proposal: Proposal) -> Started:
             _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
         epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
         quarantined = await ledger.work.count_quarantine(connection, run_id)
+    proposal.events.emit(RunStatus(run_id=str(run_id), status="running"))
     failpoints.hit("after-begin-run")
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
     job.archive = archive

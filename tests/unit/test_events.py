@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import logging
 
-from taaxdog_datamig.events import ChunkDone, EventBus, StepFinished, Waiting, Warned, log
+from taaxdog_datamig.events import ChunkDone, EventBus, StepFinished, Waiting, Warned
+from taaxdog_datamig.monitoring import EventLog
 
 CHUNK = ChunkDone(
     table="users", changed=1200, skipped=1, quarantined=0, conflicts=2, seconds=0.5, next_size=12_345_678
@@ -20,6 +21,7 @@ def test_every_subscriber_hears_every_event_in_order():
 
 def test_the_log_has_a_level_for_each_and_numbers_nobody_takes_for_an_identifier(caplog):
     caplog.set_level(logging.DEBUG, "taaxdog_datamig")
+    log = EventLog()
     for event in (CHUNK, StepFinished(step="plan", seconds=1.5), Waiting(reason="a lock", seconds=2.0),
                   Warned(message="slow")):  # fmt: skip
         log(event)

@@ -92,9 +92,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def reference(session: nox.Session) -> None:
-    """Write the reference of checks from the rules."""
+    """Write the reference of checks from the rules, and the manual page from the commands."""
     _install(session)
     session.run("python", "tests/docs/checks_page.py")
+    session.run("python", "tests/docs/man_page.py")
 
 
 @nox.session

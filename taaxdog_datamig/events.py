@@ -13,12 +13,12 @@ from typing import Literal, TypeAlias
 import attrs
 
 #: What can be asked for: see `RunStarted`.
-Action: TypeAlias = Literal["run", "rollback"]
+Action: TypeAlias = Literal["run", "rollback", "retry"]
 
 
 @attrs.frozen(kw_only=True)
 class RunStarted:
-    """A run was asked for, or that one be rolled back."""
+    """A run was asked for, or that one be rolled back, or that its refused rows be tried again."""
 
     action: Action
     migration: str
@@ -104,6 +104,8 @@ class ChunkDone:
     seconds: float
     #: Rows the next chunk will take.
     next_size: int
+    #: Updates among `changed` that were heap-only; 0 where the server's counters do not tell.
+    hot: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -174,6 +176,14 @@ class Waiting:
 
 
 @attrs.frozen(kw_only=True)
+class WalRead:
+    """Where the server's write-ahead log was just now, everybody's writes included."""
+
+    #: Bytes since the server was made.
+    position: int
+
+
+@attrs.frozen(kw_only=True)
 class Warned:
     """Something a person should read; also kept in the report."""
 
@@ -200,6 +210,7 @@ Event: TypeAlias = (
     | Checked
     | Validated
     | Waiting
+    | WalRead
     | Warned
     | Told
 )

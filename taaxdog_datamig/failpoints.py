@@ -2,7 +2,8 @@
 
 A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
-    DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
+    DATAMIG_FAILPOINT=before-commit:3           SIGKILL the process the third time it gets there
+    DATAMIG_FAILPOINT=after-transform:1:stop    SIGSTOP it, until somebody sends SIGCONT
 
 `NAMES` are those of a run that changes rows, in the order in which it passes them; `DELETING` those that only
 a run passes which deletes rows; `MAINTENANCE_NAMES` those that only maintenance passes, between
@@ -53,7 +54,7 @@ MAINTENANCE_NAMES = (
     "after-task-record",
 )
 
-_armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
+_armed, _count, _how = (*os.environ.get(VARIABLE, "").split(":"), "", "")[:3]
 _left = int(_count or "1")
 
 
@@ -67,4 +68,4 @@ def _crash() -> None:
     global _left  # noqa: PLW0603 - one process, one armed point
     _left -= 1
     if _left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if _how == "stop" else signal.SIGKILL)

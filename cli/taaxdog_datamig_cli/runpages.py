@@ -15,6 +15,7 @@ from taaxdog_datamig.engine.reports import (
     RunValidation,
     TaskReport,
 )
+from taaxdog_datamig.engine.retry_reports import RetryReport
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.units import count, duration, moment, size
 
@@ -37,11 +38,25 @@ _ENDINGS: dict[str, str] = {
 
 _CONFLICT_KEYS_SHOWN = 10
 
+_OUTCOMES: dict[str, str] = {
+    "changed": "changed",
+    "refused": "refused again",
+    "left": "left on purpose",
+    "unneeded": "needs nothing any more",
+    "gone": "gone",
+    "busy": "in use, still refused",
+}
+_RETRIED_SHOWN = 100
+
+
+def ending(status: str) -> str:
+    """A run's status in words."""
+    return _ENDINGS.get(status, status.replace("_", " "))
+
 
 def run_page(report: RunReport) -> Page:
     """What a run did, or a dry run would have done."""
-    ending = _ENDINGS.get(report.status, report.status)
-    title = f"{report.migration} {report.version}: {ending}"
+    title = f"{report.migration} {report.version}: {ending(report.status)}"
     if report.dry_run:
         title += " (dry run, nothing was changed)"
     blocks: list[Block] = [Line(title, _TONES.get(report.status, "plain"))]
@@ -247,6 +262,31 @@ def rollback_page(report: RollbackReport) -> Page:
     return [*blocks, *_warnings(report.warnings)]
 
 
+def retry_page(report: RetryReport) -> Page:
+    """What became of rows that had been refused."""
+    title = f"{report.migration}, run {report.run_id}"
+    if not report.outcomes:
+        return [Line(f"{title} has refused no row.", "good")]
+    pairs = [(_OUTCOMES[outcome], count(rows)) for outcome, rows in report.outcomes.items()]
+    pairs.append(("time", duration(report.seconds)))
+    blocks: list[Block] = [
+        Line(f"{title}: refused rows done again", "warn" if report.still_refused else "good"),
+        Facts(pairs),
+        Table(
+            ("table", "key", "what", "code", "reason"),
+            [
+                (row.table, ", ".join(row.key), _OUTCOMES[row.outcome], row.code, row.reason)
+                for row in report.rows[:_RETRIED_SHOWN]
+            ],
+        ),
+    ]
+    if (more := sum(report.outcomes.values()) - _RETRIED_SHOWN) > 0:
+        blocks.append(Line(f"  and {count(more)} more"))
+    if report.status == "paused":
+        blocks.append(Line(f"The run is paused: datamig resume {report.run_id}"))
+    return blocks
+
+
 def record_page(run: RunRecord) -> Page:
     """How a run stands."""
     pairs = [
@@ -271,7 +311,7 @@ def record_page(run: RunRecord) -> Page:
     ):
         if text:
             pairs.append((name, text))
-    title = f"{run.migration} {run.version}: {_ENDINGS.get(run.status, run.status)}"
+    title = f"{run.migration} {run.version}: {ending(run.status)}"
     return [Line(title, _TONES.get(run.status, "plain")), Facts(pairs)]
 
 

@@ -14,6 +14,7 @@ from taaxdog_datamig.ledger import UNFINISHED, Ledger, actor, installed_version
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Literal
 
     import asyncpg
@@ -114,6 +115,41 @@ async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecor
         )
         for row in rows
     ]
+
+
+async def verify_audit(db: Database) -> tuple[int, int | None]:
+    """How many entries the audit trail has, and the number of the first that does not fit, or None."""
+    ledger = Ledger.of()
+    async with db.acquire() as connection:
+        if not await installed_version(connection):
+            return 0, None
+        broken = await ledger.audit.verify(connection)
+        return await ledger.audit.count(connection), broken
+
+
+async def audit_lines(db: Database, ref: str | None) -> AsyncIterator[str]:
+    """The audit trail as lines of JSON; of one run alone, if one is named.
+
+    Raises:
+        UnknownName: there is no such run, or several.
+    """
+    run_id = None if ref is None else (await find(db, ref))["id"]
+    async with db.acquire() as connection:
+        if not await installed_version(connection):
+            return
+        async for row in Ledger.of().audit.entries(connection):
+            if run_id is None or row["run_id"] == run_id:
+                yield orjson.dumps(
+                    {
+                        "seq": row["seq"],
+                        "event": row["event"],
+                        "run_id": None if row["run_id"] is None else str(row["run_id"]),
+                        # As it was hashed, so that whoever has the lines can walk the chain.
+                        "entry": row["entry"],
+                        "previous": row["previous"].hex(),
+                        "hash": row["hash"].hex(),
+                    }
+                ).decode()
 
 
 def described(row: asyncpg.Record) -> RunRecord:

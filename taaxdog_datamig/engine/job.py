@@ -134,6 +134,7 @@ class Job:
                 conflicts=conflicts,
                 seconds=seconds,
                 next_size=self.size.rows,
+                hot=hot,
             )
         )
 

@@ -335,3 +335,46 @@ class MigrationState:
     reason: str
     #: What maintenance would do, counted by task; None for any other migration.
     tasks: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KeyUse:
+    """A key by its id, and what needs it. Never any material."""
+
+    kid: str
+    configured: bool
+    #: Whether it is the one that seals.
+    primary: bool
+    #: Whether the configured key is the one that this database knows under that id; None: it knows none yet.
+    right: bool | None
+    #: Tokens by `table.column`, by logical names.
+    tokens: dict[str, int]
+    #: Runs whose before-images are sealed under it.
+    runs: int
+
+
+@attrs.frozen(kw_only=True)
+class KeyRotation:
+    """A change to the primary key. `datamig/key-rotation/1`."""
+
+    run: RunReport
+    #: The key that seals.
+    primary: str
+    #: Earlier runs whose before-images the primary key opens now.
+    rewrapped_runs: int = 0
+    #: Keys that nothing in this database needs any more; archives and backups made under them still do.
+    retired: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class PurgedRun:
+    """A run whose before-images were deleted, or would be."""
+
+    run_id: str
+    migration: str
+    completed_at: datetime
+    images: int
+    #: Bytes of the images.
+    size: int
+    #: Whether its data key is forgotten, too.
+    shredded: bool

@@ -14,6 +14,7 @@ from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.details import details
 from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.following import follow
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
     CodeWork,
@@ -36,10 +37,11 @@ from taaxdog_datamig.engine.preflight import (
     old_transaction_warning,
 )
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
-from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
+from taaxdog_datamig.engine.retry import nothing_refused, retry
+from taaxdog_datamig.engine.start import Proposal, await_session_end, retake, start, start_dry
 from taaxdog_datamig.engine.steps import step
 from taaxdog_datamig.engine.telling import Ending, telling
-from taaxdog_datamig.engine.undo import undo
+from taaxdog_datamig.engine.undo import built_upon, undo
 from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
     DatamigError,
@@ -58,19 +60,20 @@ from taaxdog_datamig.migration import (
     Registry,
     arguments_of,
 )
-from taaxdog_datamig.migrations import BUILTIN
+from taaxdog_datamig.migrations import BUILTIN, UNLISTED
 from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import asyncpg
 
     from taaxdog_datamig.engine.drive import Steps
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunDetails, RunRecord
+    from taaxdog_datamig.engine.retry_reports import RetryReport
     from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.migration import Target
     from taaxdog_datamig.pg.database import Database
@@ -102,7 +105,7 @@ class Runner:
 
     @registry.default
     def _registry(self) -> Registry:
-        return Registry.load(BUILTIN, self.settings.migrations)
+        return Registry.load((*BUILTIN, *UNLISTED), self.settings.migrations)
 
     def order(self, names: Sequence[str]) -> list[str]:
         """The names in the order in which they must run."""
@@ -111,7 +114,8 @@ class Runner:
     async def states(self) -> list[MigrationState]:
         """Every migration with its pending rows here, or why it does not apply."""
         states = []
-        for name, kind in self.registry.migrations.items():
+        listed = {name: kind for name, kind in self.registry.migrations.items() if kind.listed}
+        for name, kind in listed.items():
             pending, applicable, reason, tasks = None, True, "", None
             try:
                 plan = await self.plan(name)
@@ -292,9 +296,28 @@ class Runner:
         return await control.status(self.db, ref)
 
     @server_errors("reading the ledger")
+    async def follow(self, ref: str) -> RunRecord:
+        """Emit what a run does, wherever it runs, until nobody works on it; returns how it stands then."""
+        return await follow(self.db, ref, self.events)
+
+    @server_errors("reading the ledger")
     async def details(self, ref: str) -> RunDetails:
         """One run with its report and timeline."""
         return await details(self.db, ref)
+
+    @server_errors("reading the audit trail")
+    async def verify_audit(self) -> tuple[int, int | None]:
+        """How many entries the audit trail has, and the number of the first that does not fit, or None."""
+        return await control.verify_audit(self.db)
+
+    async def audit_lines(self, ref: str | None = None) -> AsyncIterator[str]:
+        """The audit trail as lines of JSON, the oldest entry first; of one run alone, if one is named.
+
+        Raises:
+            UnknownName: there is no such run, or several.
+        """
+        async for line in control.audit_lines(self.db, ref):
+            yield line
 
     @server_errors("reading the ledger")
     async def history(self, limit: int = 20, *, failed: bool = False) -> list[RunRecord]:
@@ -319,6 +342,81 @@ class Runner:
     async def quarantine(self, ref: str, limit: int = 1000) -> list[QuarantineRecord]:
         """Rows that a run refused."""
         return await control.quarantine(self.db, ref, limit)
+
+    async def retry_quarantined(self, ref: str) -> RetryReport:
+        """Do the rows again that a run refused: no other, on the same record, each exactly once.
+
+        Args:
+            ref: the run's id, the beginning of it, or a migration's name for its latest run.
+
+        Returns:
+            What became of each. A run that had succeeded has succeeded afterwards, another one is paused.
+
+        Raises:
+            UsageError: the run was rolled back or has failed.
+            RefusedError: a later run has changed the same tables, or the migration does not apply any more.
+            LeaseHeld: a live process works on the run, or another run on its tables is unfinished.
+            And what `run` raises; rows that were done before stay done.
+        """
+        async with server_errors("reading the ledger"):
+            record = await control.find(self.db, ref)
+        if record["status"] in {"rolling_back", "rolled_back", "failed"}:
+            ended = record["status"].replace("_", " ")
+            raise UsageError(
+                f"run {record['id']} is {ended}: it has no rows to retry", "Run it again instead"
+            )
+        if not record["quarantined"]:
+            return nothing_refused(record)
+        ending = Ending(
+            action="retry",
+            migration=record["migration"],
+            database=self.db.server.database,
+            dry_run=False,
+            run_id=str(record["id"]),
+        )
+        with telling(self.events, ending):
+            async with server_errors("preparing the retry"):
+                job = await retake(await self._proposed_again(record), record)
+            return await retry(job, record)
+
+    async def _proposed_again(self, record: asyncpg.Record) -> Proposal:
+        """A run as it was begun, with the migration as it is now."""
+        begun = RunOptions(**orjson.loads(record["options"]))
+        # All of them may be refused again: that is for the report to tell.
+        options = attrs.evolve(begun, dry_run=False, max_quarantine=record["quarantined"])
+        await await_session_end(self.db, self.events, record["migration"])
+        if other := await built_upon(self.db, Ledger.of(), record):
+            raise RefusedError(
+                f"run {other['id']} of {other['migration']} has changed the same tables since",
+                f"Take the rows up in a run of their own: `datamig run {record['migration']} --force`",
+            )
+        migration = await self._migration(record["migration"], dry_run=False, arguments=begun.arguments)
+        if not isinstance(migration, DeclaredMigration):
+            raise RefusedError(f"{migration.name} has no rows of its own to retry")
+        try:
+            targets = await migration.targets()
+        except NotApplicable as answer:
+            raise RefusedError(f"{migration.name} does not apply here any more: {answer}") from None
+        keyring = migration.context.keyring
+        await check_targets(self.db, migration, targets, keyring)
+        async with self.db.acquire() as connection:
+            await install(connection, self.settings, self.events)
+            await check_keys(connection, Ledger.of(), keyring)
+        if warning := check_archive(self.settings, targets, keyring):
+            self.events.emit(Warned(message=warning))
+        return Proposal(
+            db=self.db,
+            migration=migration,
+            targets=targets,
+            plan=Plan(
+                migration=migration.name,
+                version=migration.version,
+                description=migration.description,
+                applicable=True,
+            ),
+            options=options,
+            events=self.events,
+        )
 
     async def _migration(
         self, name: str, *, dry_run: bool, arguments: Mapping[str, str] | None = None

@@ -18,8 +18,9 @@ from taaxdog_datamig.archive import ArchiveWriter
 from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
-from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed
-from taaxdog_datamig.events import RunStatus, Waiting
+from taaxdog_datamig.engine.keeping import instead
+from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed, RefusedError
+from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl, arguments_of
 from taaxdog_datamig.pg.quoting import ident
@@ -92,9 +93,15 @@ class Proposal:
         if self.restore is not None:
             code = {"reversible": self.reversible}
             return [{"shape": shape.to_json(), "ddl": [], "code": code} for shape in self.shapes]
+        # In the order of the plan's tables; how many rows are expected is for whoever watches.
+        pending = [table.pending_rows for table in self.plan.tables]
         return [
-            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
-            for target in self.targets
+            {
+                "shape": target.shape.to_json(),
+                "ddl": [attrs.asdict(ddl) for ddl in target.ddl],
+                "pending": rows,
+            }
+            for target, rows in zip(self.targets, pending, strict=True)
         ]
 
     @property
@@ -189,18 +196,9 @@ async def start(proposal: Proposal) -> Started:
                 proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
-        sealer = BlobSealer(None if master is None else data_key)
-        archive: ArchiveWriter | None = None
-        if any(target.action != "update" for target in proposal.targets):
-            archive = _archive(proposal, run_id, sealer, master)
-            _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
-        epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
-        quarantined = await ledger.work.count_quarantine(connection, run_id)
-    proposal.events.emit(RunStatus(run_id=str(run_id), status="running"))
+        job = await _lease(connection, proposal, run_id, data_key, master, shapes)
+    job.tell("running")
     failpoints.hit("after-begin-run")
-    job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
-    job.archive = archive
-    job.quarantined = quarantined
     job.backup_id = None if record is None else record["backup_id"]
     done = record is not None and record["ddl_done"]
     return Started(
@@ -214,6 +212,68 @@ async def start(proposal: Proposal) -> Started:
         extent=proposal.extent,
         touched=proposal.touched,
     )
+
+
+async def retake(proposal: Proposal, record: asyncpg.Record) -> Job:
+    """Take the lease of a run that is over, or paused, to do its refused rows again.
+
+    Raises:
+        LeaseHeld: a live process works on it, or another run on one of its tables is unfinished.
+        PlanDrift: the tables of the run are not those of the migration any more.
+    """
+    db, ledger, run_id = proposal.db, Ledger.of(), record["id"]
+    async with db.acquire() as connection, transaction(connection):
+        await connection.execute("SET LOCAL lock_timeout = '10s'")
+        await ledger.runs.lock(connection)
+        (now,) = await ledger.runs.find(connection, run_id=run_id)
+        refuse_alive(now)
+        await refuse_others(connection, ledger, record)
+        data_key, _ = open_data_key(record, proposal.keyring)
+        shapes, _ = stored_targets(record)
+        proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
+        await ledger.runs.retry(connection, run_id)
+        entry = {"actor": actor(db.server.role), "rows": now["quarantined"]}
+        await ledger.audit.append(connection, "retry-started", run_id, entry)
+        job = await _lease(connection, proposal, run_id, data_key, record["kid"], shapes)
+    failpoints.hit("after-begin-run")
+    job.backup_id = record["backup_id"]
+    return job
+
+
+async def refuse_others(connection: PoolConnectionProxy[Any], ledger: Ledger, record: asyncpg.Record) -> None:
+    """Refuse while another run works on a run's tables.
+
+    Raises:
+        LeaseHeld: with what to do about it.
+    """
+    for other in await ledger.runs.overlapping(connection, record["migration"], record["relations"]):
+        if other != record["id"]:
+            raise LeaseHeld(
+                f"run {other} works on the same tables and is unfinished",
+                f"Finish it (`datamig resume {other}`) or undo it (`datamig rollback {other}`) first",
+            )
+
+
+async def _lease(
+    connection: PoolConnectionProxy[Any],
+    proposal: Proposal,
+    run_id: uuid.UUID,
+    data_key: bytes,
+    master: str | None,
+    shapes: Sequence[Shape],
+) -> Job:
+    """Take the lease, inside the transaction that decides who works on the run."""
+    ledger = Ledger.of()
+    sealer = BlobSealer(None if master is None else data_key)
+    archive: ArchiveWriter | None = None
+    if any(target.action != "update" for target in proposal.targets):
+        archive = _archive(proposal, run_id, sealer, master)
+        _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
+    epoch = await ledger.runs.take(connection, run_id, proposal.db.settings.lease_seconds)
+    job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
+    job.archive = archive
+    job.quarantined = await ledger.work.count_quarantine(connection, run_id)
+    return job
 
 
 def _archive(proposal: Proposal, run_id: uuid.UUID, sealer: BlobSealer, kid: str | None) -> ArchiveWriter:
@@ -303,6 +363,11 @@ def open_data_key(record: asyncpg.Record, keyring: Keyring | None) -> tuple[byte
     Raises:
         KeyMissing, KeyWrong: the master key that wraps it is not configured.
     """
+    if record["data_key"] is None:
+        raise RefusedError(
+            f"the data key of run {record['id']} was shredded: nothing opens its before-images any more",
+            instead(record["backup_id"]),
+        )
     if record["kid"] is None:
         return record["data_key"], False
     if keyring is None:

@@ -21,6 +21,13 @@ INSERT INTO datamig.leases (run_id, epoch) SELECT id, 0 FROM run
 -- name: bump_epoch
 UPDATE datamig.leases SET epoch = epoch + 1 WHERE run_id = $1 RETURNING epoch
 
+-- name: fence
+UPDATE datamig.leases SET epoch = epoch + 1 WHERE run_id = $1 AND epoch = $2 RETURNING epoch
+
+-- name: is_fenced
+SELECT EXISTS (SELECT FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
+               WHERE l.run_id = $1 AND l.epoch = $2 + 1 AND r.owner = $3 AND r.status = 'rolling_back')
+
 -- name: own
 UPDATE datamig.runs
 SET owner = $2, backend = pg_backend_pid(),
@@ -42,7 +49,7 @@ SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, backend = pg_backend_p
     lease_expires = CASE WHEN r.completed_at IS NULL
                          THEN clock_timestamp() + make_interval(secs => $4::float8) END
 FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
-RETURNING r.control
+RETURNING CASE WHEN r.completed_at IS NULL THEN r.control END AS control
 
 -- name: release
 UPDATE datamig.runs r SET owner = NULL, backend = NULL, backend_start = NULL, lease_expires = NULL
@@ -53,7 +60,7 @@ FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
 -- `hot` counts what the session has not reported yet, earlier chunks included: the difference is ours.
 SELECT r.control, coalesce(pg_stat_get_xact_tuples_hot_updated(to_regclass($3)::oid), 0) AS hot
 FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
-WHERE l.run_id = $1 AND l.epoch = $2 FOR SHARE OF l
+WHERE l.run_id = $1 AND l.epoch = $2 AND ($4::text IS NULL OR r.status = $4) FOR SHARE OF l
 
 -- name: runs
 SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.targets, r.options,
@@ -92,7 +99,14 @@ SET status = 'succeeded', completed_at = clock_timestamp(), affected_rows = $2, 
 WHERE id = $1 AND status <> 'succeeded' RETURNING id
 
 -- name: reopen
-UPDATE datamig.runs SET status = $2, completed_at = NULL, control = NULL WHERE id = $1
+-- Who goes on with a run must prove it again: it counts as succeeded no more.
+UPDATE datamig.runs
+SET status = $2, completed_at = NULL, control = NULL, report = CASE WHEN $2 <> 'running' THEN report END
+WHERE id = $1
+
+-- name: retry
+-- Its report is kept: with it the run had succeeded, and has again when the retry is over.
+UPDATE datamig.runs SET status = 'running', completed_at = NULL, control = NULL WHERE id = $1
 
 -- name: set_affected
 UPDATE datamig.runs SET affected_rows = $2 WHERE id = $1
@@ -160,6 +174,24 @@ ON CONFLICT DO NOTHING
 SELECT tablename, relation, key, code, reason, left_alone, at FROM datamig.quarantine
 WHERE run_id = $1 ORDER BY relation, key LIMIT $2
 
+-- name: refused_tables
+SELECT tablename, relation, to_regclass(relation) IS NULL AS gone, clock_timestamp() AS now FROM datamig.quarantine
+WHERE run_id = $1 AND NOT left_alone GROUP BY 1, 2 ORDER BY 1, 2
+
+-- name: refused
+SELECT key FROM datamig.quarantine
+WHERE run_id = $1 AND relation = $2 AND NOT left_alone AND at < $5 AND key > $3::text[] ORDER BY key LIMIT $4
+
+-- name: entries
+SELECT key, code, reason, left_alone, at FROM datamig.quarantine
+WHERE run_id = $1 AND relation = $2
+  AND key IN (SELECT ARRAY(SELECT json_array_elements_text(k::json)) FROM unnest($3::text[]) AS u(k))
+
+-- name: lift
+DELETE FROM datamig.quarantine
+WHERE run_id = $1 AND relation = $2 AND NOT left_alone
+  AND key IN (SELECT ARRAY(SELECT json_array_elements_text(k::json)) FROM unnest($3::text[]) AS u(k))
+
 -- name: count_quarantine
 SELECT count(*) FROM datamig.quarantine WHERE run_id = $1 AND NOT left_alone
 
@@ -209,10 +241,13 @@ ON CONFLICT DO NOTHING
 -- name: conflicts
 SELECT tablename, relation, key FROM datamig.conflicts WHERE run_id = $1 ORDER BY relation, key LIMIT $2
 
+-- name: last_chunk
+SELECT coalesce(max(id), 0) FROM datamig.chunks WHERE run_id = $1
+
 -- name: sample_chunks
 SELECT c.id, c.target, c.relation, b.image
 FROM datamig.chunks c JOIN datamig.before_images b ON b.chunk_id = c.id
-WHERE c.run_id = $1
+WHERE c.run_id = $1 AND c.id > $3
 ORDER BY hashint8(c.id) LIMIT $2
 
 -- name: put_task
@@ -249,6 +284,36 @@ SELECT kid, canary FROM datamig.keys ORDER BY created_at
 -- name: add_canary
 INSERT INTO datamig.keys (kid, canary) VALUES ($1, $2) ON CONFLICT DO NOTHING
 
+-- name: drop_canary
+DELETE FROM datamig.keys WHERE kid = $1
+
+-- name: runs_by_key
+SELECT kid, count(*) AS runs FROM datamig.runs WHERE kid IS NOT NULL AND data_key IS NOT NULL GROUP BY 1
+
+-- name: wrapped
+SELECT id, kid, data_key FROM datamig.runs
+WHERE kid <> $1 AND data_key IS NOT NULL ORDER BY started_at FOR UPDATE
+
+-- name: rewrap
+UPDATE datamig.runs SET kid = $2, data_key = $3 WHERE id = $1
+
+-- name: purgeable
+SELECT r.id, r.migration, r.completed_at, r.kid IS NOT NULL AND r.data_key IS NOT NULL AS sealed,
+       i.images, i.bytes
+FROM datamig.runs r CROSS JOIN LATERAL (
+    SELECT count(*) AS images, coalesce(sum(length(b.image)), 0)::bigint AS bytes
+    FROM datamig.before_images b JOIN datamig.chunks c ON c.id = b.chunk_id WHERE c.run_id = r.id) i
+WHERE r.status NOT IN ('running', 'paused', 'rolling_back') AND r.completed_at < $1
+  AND (i.images > 0 OR ($2 AND r.data_key IS NOT NULL))
+ORDER BY r.completed_at
+
+-- name: purge_images
+DELETE FROM datamig.before_images b USING datamig.chunks c
+WHERE c.id = b.chunk_id AND c.run_id = $1
+
+-- name: shred
+UPDATE datamig.runs SET data_key = NULL WHERE id = $1
+
 -- name: audit
 -- The head's row lock orders the entries; READ COMMITTED re-reads it after the wait.
 WITH head AS (
@@ -262,6 +327,9 @@ SELECT seq, $1, $2::uuid, $3::text, previous, hash FROM head
 
 -- name: audit_entries
 SELECT seq, event, run_id, entry, previous, hash FROM datamig.audit WHERE seq > $1 ORDER BY seq LIMIT $2
+
+-- name: audit_count
+SELECT count(*) FROM datamig.audit
 
 -- name: audit_first
 SELECT entry FROM datamig.audit WHERE event = $1 AND run_id = $2 ORDER BY seq LIMIT 1

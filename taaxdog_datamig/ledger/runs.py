@@ -12,6 +12,7 @@ import orjson
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -105,10 +106,9 @@ class Runs:
         epoch: int,
         seconds: float,
         waiting: str | None,
-    ) -> bool:
-        """Renew the lease; False when another process has taken it."""
-        row = await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
-        return row is not None
+    ) -> asyncpg.Record | None:
+        """Renew the lease; returns the run's `control`, or None when another process has taken the lease."""
+        return await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
 
     async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:
         """Give the lease back, if we still hold it."""
@@ -119,9 +119,12 @@ class Runs:
     ) -> asyncpg.Record | None:
         """Inside a chunk's transaction: None when the lease is lost.
 
-        Else the run's `control`, and `hot`: where the count of heap-only updates of `relation` stands.
+        Else the run's `control`, and `hot`: where the count of heap-only updates of `relation` stands. With a
+        relation it is a chunk that goes forward, for which the run must be running: a worker that an executor
+        has lost sight of may come with it when the run is over, or being rolled back.
         """
-        return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class")
+        status = "running" if relation else None
+        return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class", status)
 
     async def find(
         self,
@@ -135,6 +138,34 @@ class Runs:
         """Runs, newest first."""
         statuses = list(status) if status is not None else None
         return await connection.fetch(self._sql["runs"], run_id, migration, statuses, limit)
+
+    async def by_key(self, connection: PoolConnectionProxy[Any]) -> dict[str, int]:
+        """Runs by the key under which their data key is wrapped."""
+        return {row["kid"]: row["runs"] for row in await connection.fetch(self._sql["runs_by_key"])}
+
+    async def wrapped(
+        self, connection: PoolConnectionProxy[Any], primary: str
+    ) -> list[tuple[uuid.UUID, str, bytes]]:
+        """Runs whose data key is wrapped under another key than `primary`: id, key's id, data key. Locked."""
+        return [tuple(row) for row in await connection.fetch(self._sql["wrapped"], primary)]
+
+    async def rewrap(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, kid: str, data_key: bytes
+    ) -> None:
+        """Keep a run's data key as it is wrapped now."""
+        await connection.execute(self._sql["rewrap"], run_id, kid, data_key)
+
+    async def purgeable(
+        self, connection: PoolConnectionProxy[Any], before: datetime, *, shred: bool
+    ) -> list[asyncpg.Record]:
+        """Runs that ended before then and have before-images; with `shred` also those with a data key."""
+        return await connection.fetch(self._sql["purgeable"], before, shred)
+
+    async def purge(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, *, shred: bool) -> None:
+        """Delete a run's before-images; with `shred` its data key, too."""
+        await connection.execute(self._sql["purge_images"], run_id)
+        if shred:
+            await connection.execute(self._sql["shred"], run_id)
 
     async def find_ids(self, connection: PoolConnectionProxy[Any], prefix: str) -> list[uuid.UUID]:
         """Up to two ids that begin with `prefix`."""
@@ -150,6 +181,22 @@ class Runs:
     async def reopen(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, status: str) -> None:
         """Set an unfinished status; the error of a run that is being rolled back is kept."""
         await connection.execute(self._sql["reopen"], run_id, status)
+
+    async def retry(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> None:
+        """Set it running, to do refused rows again."""
+        await connection.execute(self._sql["retry"], run_id)
+
+    async def fence(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> int | None:
+        """Wait for the open chunks of our own workers, and let none of them commit another.
+
+        Returns the new epoch, or None when the lease under the old one is lost.
+        """
+        value: int | None = await connection.fetchval(self._sql["fence"], run_id, epoch)
+        return value
+
+    async def is_fenced(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> bool:
+        """Whether it was this process that ended the epoch, by `fence`, to roll the run back."""
+        return bool(await connection.fetchval(self._sql["is_fenced"], run_id, epoch, owner()))
 
     async def request(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, control: str | None

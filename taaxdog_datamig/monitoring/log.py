@@ -18,6 +18,7 @@ from taaxdog_datamig.events import (
     StepFinished,
     StepStarted,
     Validated,
+    WalRead,
     Warned,
 )
 from taaxdog_datamig.redaction import Count, Measure
@@ -30,6 +31,7 @@ _LEVELS: Final[dict[type, int]] = {
     ChunkDone: logging.DEBUG,
     Progress: logging.DEBUG,
     Checked: logging.DEBUG,
+    WalRead: logging.DEBUG,
 }
 
 

@@ -16,6 +16,7 @@ from taaxdog_datamig import Database, EventBus, Registry, Runner, RunOptions
 from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 from taaxdog_datamig.events import ChunkDone
+from taaxdog_datamig.testing import FAULTS, assert_crash_safe, temporary_database
 
 OPTIONS = RunOptions(batch_size=5, max_quarantine=100)
 
@@ -41,8 +42,23 @@ async def server():
         yield server
 
 
-@pytest.mark.parametrize("chunk", [1, 4])
-async def test_a_run_waits_for_a_server_that_crashed(server: EmbeddedServer, chunk: int):
+async def test_a_migration_of_ones_own_meets_every_fault(server: EmbeddedServer):
+    async with temporary_database(server=server.dsn) as url:
+        await fill(url)
+        report = await assert_crash_safe(
+            Shout,
+            url,
+            points=(),
+            random_kills=0,
+            faults=FAULTS,
+            server=server,
+            batch_size=5,
+            max_quarantine=100,
+        )
+    assert report.faults == tuple(FAULTS)
+
+
+async def test_a_run_waits_for_a_server_that_crashed(server: EmbeddedServer):
     """Chunks are committed without waiting for the disk: what the crash takes away is done again."""
     await fill(server.dsn)
     restart: list[asyncio.Task[str]] = []
@@ -56,12 +72,12 @@ async def test_a_run_waits_for_a_server_that_crashed(server: EmbeddedServer, chu
         restart.append(asyncio.create_task(start_later()))
 
     async with Database.connect(server.dsn, settings=settings_for(server.dsn)) as db:
-        bus = at_chunk(chunk, crash)
+        bus = at_chunk(4, crash)
         report = await Runner(db, events=bus, registry=Registry({"shout": Shout})).run("shout", OPTIONS)
         assert report.status == "succeeded"
         await restart[0]
         await assert_shouted(server.dsn)
-        bus = at_chunk(chunk, crash)
+        bus = at_chunk(4, crash)
         await Runner(db, events=bus, registry=Registry({"shout": Shout})).rollback("shout")
         await restart[1]
     await assert_original(server.dsn)

@@ -58,6 +58,23 @@ async def test_taking_a_lease_ends_the_one_before(ledger):
     assert (record["owner"], record["alive"], record["leased"]) == (None, False, False)
 
 
+async def test_a_failure_ends_the_epoch_of_its_own_workers(ledger):
+    """A chunk that goes forward needs its run to be running; who ended the epoch can tell."""
+    run = await add(ledger)
+    epoch = await RUNS.take(ledger, run, 15)
+    assert await RUNS.guard(ledger, run, epoch, "pg_class") is not None
+    assert not await RUNS.is_fenced(ledger, run, epoch)
+    assert await RUNS.fence(ledger, run, epoch) == epoch + 1
+    await RUNS.set_status(ledger, run, "rolling_back")
+    assert await RUNS.guard(ledger, run, epoch) is None
+    assert await RUNS.guard(ledger, run, epoch + 1) is not None
+    assert await RUNS.guard(ledger, run, epoch + 1, "pg_class") is None
+    assert await RUNS.fence(ledger, run, epoch) is None
+    assert await RUNS.is_fenced(ledger, run, epoch)
+    await RUNS.take(ledger, run, 15)
+    assert not await RUNS.is_fenced(ledger, run, epoch)
+
+
 async def test_whoever_takes_over_waits_for_the_chunk_that_holds_the_lease(db, ledger):
     run = await add(ledger)
     epoch = await RUNS.take(ledger, run, 15)

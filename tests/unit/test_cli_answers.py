@@ -38,9 +38,12 @@ from taaxdog_datamig.engine.archive_reports import (
     TableInArchive,
 )
 from taaxdog_datamig.engine.reports import (
+    KeyRotation,
+    KeyUse,
     MigrationState,
     Plan,
     Pulse,
+    PurgedRun,
     QuarantineRecord,
     RollbackReport,
     RunDetails,
@@ -49,6 +52,7 @@ from taaxdog_datamig.engine.reports import (
     TablePlan,
     TaskReport,
 )
+from taaxdog_datamig.engine.retry_reports import RetriedRow, RetryReport
 from taaxdog_datamig.engine.runpage import run_html
 from taaxdog_datamig.validation import CheckResult, Rule, ScannedTable, ValidationReport
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
@@ -141,6 +145,19 @@ STATE = MigrationState(
     pending=None,
     applicable=False,
     reason="no table users",
+)
+RETRY = RetryReport(
+    run_id="5b1c",
+    migration="encrypt-user-data",
+    status="paused",
+    outcomes={"changed": 1, "refused": 1},
+    rows=(
+        RetriedRow(table="users", key=("u1",), outcome="changed"),
+        RetriedRow(table="users", key=("u2",), outcome="refused", code="malformed", reason="not a token"),
+    ),
+    chunks=1,
+    proof={"read_back": 1},
+    seconds=0.5,
 )
 REFUSED = QuarantineRecord(table="users", key=("u1",), code="malformed", reason="not a token", at=NOON)
 
@@ -337,6 +354,8 @@ def test_a_runs_page_stands_alone_and_can_be_read_without_eyes(details):
         assert "10,288" in shown.text
 
 
+KEY_USE = KeyUse(kid="k1", configured=True, primary=True, right=True, tokens={"users.tfn": 1_234}, runs=2)
+PURGED = PurgedRun(run_id="5b1c", migration="x", completed_at=NOON, images=3, size=1_234_567, shredded=False)
 EVERY_ANSWER = [
     BROUGHT_BACK,
     answers.Backups("backups", BACKUPS),
@@ -362,9 +381,17 @@ EVERY_ANSWER = [
     answers.Status([RECORD]),
     answers.History([RECORD]),
     answers.Quarantine("5b1c", [REFUSED]),
+    RETRY,
     PROBLEM,
     answers.Sample(users=5, seed=1, rows={"users": 5}, faults={}, sensitive={}, seconds=0.5),
     answers.NewKey("ab" * 32, None),
+    answers.Keys([KEY_USE, attrs.evolve(KEY_USE, kid="k2", configured=False, primary=False, right=None)]),
+    KeyRotation(run=REPORT, primary="new", rewrapped_runs=2, retired=("old",)),
+    answers.AuditVerdict(entries=1_234, broken=None),
+    answers.AuditVerdict(entries=1_234, broken=7),
+    answers.AuditExport("audit.jsonl", 1_234),
+    answers.Purged(applied=False, shred=False, runs=[PURGED]),
+    answers.Purged(applied=True, shred=True, runs=[PURGED]),
     answers.NewMigration(name="shout", module="app.shout", files=["app/shout.py", "app/test_shout.py"]),
     answers.Demo(
         users=5,
@@ -555,6 +582,9 @@ def test_exit_codes_of_errors(error: Exception, code: int) -> None:
         (attrs.evolve(REPORT, status="nothing_to_do"), 0),
         (attrs.evolve(REPORT, status="failed"), 1),
         (attrs.evolve(REPORT, quarantined_rows=1), 5),
+        (RETRY, 5),
+        (attrs.evolve(RETRY, outcomes={"busy": 1}), 5),
+        (attrs.evolve(RETRY, outcomes={"changed": 1, "gone": 1, "left": 1, "unneeded": 1}), 0),
         (answers.RunReports([REPORT, attrs.evolve(REPORT, quarantined_rows=1)]), 5),
         (ROLLBACK, 5),
         (attrs.evolve(ROLLBACK, conflicts=0), 0),
@@ -596,6 +626,14 @@ def test_a_new_key_is_not_in_its_repr() -> None:
 def test_the_list_says_why_rows_could_not_be_counted() -> None:
     state = attrs.evolve(STATE, applicable=True, pending=None, reason="no encryption key is configured")
     assert "(cannot be counted: no encryption key is configured)" in plain(answers.Migrations([state]))
+
+
+def test_a_retry_tells_what_became_of_each_row_and_how_to_go_on() -> None:
+    text = plain(RETRY)
+    assert re.search(r"users +u1 +changed", text)
+    assert re.search(r"users +u2 +refused again +malformed +not a token", text)
+    assert "paused: datamig resume 5b1c" in text
+    assert "refused no row" in plain(attrs.evolve(RETRY, outcomes={}, rows=()))
 
 
 def test_a_quarantine_tells_refused_rows_from_those_that_were_left_on_purpose() -> None:

@@ -220,7 +220,7 @@ def describe(value: str) -> str:
     """A sensitive value's shape: dots and length, or a token's head. Never the value."""
     from taaxdog_datamig.engine.preview import dots, token_head
 
-    return token_head(value) or f"{dots(value)} ({len(value)} characters)"
+    return token_head(value) or f"{dots(value[:12])} ({len(value)} characters)"
 
 
 Step = Callable[[Story], Awaitable[None]]

@@ -7,10 +7,13 @@ progress, logs or measures subscribes; a subscriber that raises stops the run, s
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 import attrs
+
+_log = logging.getLogger(__name__)
 
 #: What can be asked for: see `RunStarted`.
 Action: TypeAlias = Literal["run", "rollback", "retry"]
@@ -240,3 +243,11 @@ class EventBus:
         """Hand `event` to everyone."""
         for subscriber in self._subscribers:
             subscriber(event)
+
+    def announce(self, event: Event) -> None:
+            except Exception as error:  # noqa: BLE001 - a run that is settled is not spoilt by who watches it
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception as error:  # noqa: BLE001 - a run that is settled must not be spoilt by who watches it
+                _log.warning("a subscriber failed at %s: %s", type(event).__name__, type(error).__name__)

@@ -104,7 +104,7 @@ class Job:
 
     def tell(self, status: str) -> None:
         """Tell everyone that the ledger has a new status for the run."""
-        self.events.emit(RunStatus(run_id=str(self.run_id), status=status))
+        self.events.announce(RunStatus(run_id=str(self.run_id), status=status))
 
     def chunk_done(
         self,

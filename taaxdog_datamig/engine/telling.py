@@ -130,4 +130,4 @@ def telling(events: EventBus, ending: Ending) -> Iterator[Ending]:
         else:
             finished = ending.event()
         finally:
-            events.emit(finished)
+            events.announce(finished)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
 from taaxdog_datamig.events import ChunkDone, EventBus, StepFinished, Waiting, Warned
 from taaxdog_datamig.monitoring import EventLog
 
@@ -17,6 +19,23 @@ def test_every_subscriber_hears_every_event_in_order():
     bus.emit(CHUNK)
     bus.emit(Warned(message="slow"))
     assert heard == [(1, CHUNK), (2, CHUNK), (1, Warned(message="slow")), (2, Warned(message="slow"))]
+
+
+def test_what_a_subscriber_raises_stops_a_run_and_not_the_news_of_its_end(caplog):
+    bus, heard = EventBus(), []
+
+    def broken(event):
+        raise KeyError("a value")
+
+    with bus.hearing(broken):
+        bus.subscribe(heard.append)
+        with pytest.raises(KeyError):
+            bus.emit(CHUNK)
+        bus.announce(CHUNK)
+    assert heard == [CHUNK]
+    assert "KeyError" in caplog.text
+    assert "a value" not in caplog.text
+    bus.emit(CHUNK)
 
 
 def test_the_log_has_a_level_for_each_and_numbers_nobody_takes_for_an_identifier(caplog):

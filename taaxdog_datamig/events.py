@@ -245,9 +245,9 @@ class EventBus:
             subscriber(event)
 
     def announce(self, event: Event) -> None:
-            except Exception as error:  # noqa: BLE001 - a run that is settled is not spoilt by who watches it
+        """Hand `event` to everyone, also where it can stop nothing any more: what they raise is logged."""
         for subscriber in list(self._subscribers):
             try:
                 subscriber(event)
-            except Exception as error:  # noqa: BLE001 - a run that is settled must not be spoilt by who watches it
+            except Exception as error:  # noqa: BLE001 - a settled run is not spoilt by who watches it
                 _log.warning("a subscriber failed at %s: %s", type(event).__name__, type(error).__name__)

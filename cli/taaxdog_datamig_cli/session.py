@@ -87,6 +87,8 @@ class Session:
     if_interrupted: tuple[str, str] = ("interrupted; nothing was changed", "")
     #: What the command's answer is on stdout; None: a page, or with `--json` its document.
     text: str | None = None
+    #: Settings that the command line gives.
+    fixed: dict[str, Any] = attrs.field(factory=dict)
     #: Whether a person is being asked at the moment.
     prompting: bool = False
     #: The last signal that stopped the command.
@@ -115,7 +117,11 @@ class Session:
 
         level = "debug" if self.common.verbose else "error" if self.common.quiet else None
         settings = Settings.load(
-            config=self.common.config, database_url=self.common.database, log_level=level, **fixed
+            config=self.common.config,
+            database_url=self.common.database,
+            log_level=level,
+            **self.fixed,
+            **fixed,
         )
         if settings.migrations or settings.checks:
             # The settings file's folder, last, so that it hides nothing: modules may stand beside it.

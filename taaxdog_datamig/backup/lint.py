@@ -20,6 +20,8 @@ _NAMED = 12
 
 #: Query to warning: of any backup ...
 _ROWS = {
+    "restoring": "a restore of this database is not done: rows, indexes or constraints are missing. Go on"
+    " with it, then make another backup",
     "foreign_tables": "the rows of foreign tables are on other servers, and not in it: {}",
     "bytes": "the database's encoding is {}: it says nothing of its bytes, and only a database of the same"
     " encoding takes them all",
@@ -97,8 +99,9 @@ async def warnings(
     found = []
     if not with_schema:
         found.append(
-            "it holds rows only, since there is no pg_dump of the server's version or later here: it can be"
-            " restored into tables that exist. Install PostgreSQL's client programs for the schema, too"
+            "it holds rows only, since there is no pg_dump of the server's version or later here, or a pooler"
+            " is between: it can be restored into tables that exist. Install PostgreSQL's client programs, or"
+            " connect directly, for the schema, too"
         )
     unlogged = [source.label for source in wanted if source.unlogged]
     if unlogged:

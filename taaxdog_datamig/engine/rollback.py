@@ -110,6 +110,7 @@ async def _restore(job: Job, chunk: asyncpg.Record, done: Restored, *, dry_run: 
             except Undone:
                 pass
 
+    await job.gate.turn(job)
     await persistently(job, f"restoring rows of {target.relation}", once, skip=False)
     restored = _restored(chunk["changed"], target, kept)
     done.rows += restored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ from taaxdog_datamig.errors import (
 )
 from taaxdog_datamig.events import EventBus, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
+from taaxdog_datamig.limits import limits
 from taaxdog_datamig.migration import (
     BaseMigration,
     DeclaredMigration,
@@ -63,6 +65,7 @@ from taaxdog_datamig.migration import (
 from taaxdog_datamig.migrations import BUILTIN, UNLISTED
 from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pressure import CommitClock, signals_of
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
@@ -545,8 +548,12 @@ class Runner:
                 f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
             )
         most = self.db.pool.get_max_size() - 2  # one for signs of life, one for whatever else
-        if not 1 <= options.workers <= most:
-            raise UsageError(f"{options.workers} workers: from 1 to {most} can be had")
+        workers = self.settings.workers if options.workers is None else options.workers
+        if workers != "auto" and not (isinstance(workers, int) and 1 <= workers <= most):
+            raise UsageError(f"{workers} workers: from 1 to {most} can be had, or auto")
+        if options.nice is not None and not 0 <= options.nice < math.inf:
+            raise UsageError(f"nice {options.nice}: it cannot be negative")
+        signals_of(limits(self.settings.pressure), (), CommitClock())  # before anything is done
         if options.max_quarantine < 0:
             raise UsageError(f"--max-quarantine {options.max_quarantine}: it cannot be negative")
         if options.on_failure not in {"rollback", "pause"}:

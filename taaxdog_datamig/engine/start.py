@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from taaxdog_datamig.validation.extent import Extent
 
 
+#: How often it is asked whether a killed process's session has ended, seconds. Most end in milliseconds.
+_SESSION_POLL = 0.05
+
+
 @attrs.frozen(kw_only=True)
 class Proposal:
     """A run that passed its checks and may begin."""
@@ -143,8 +147,10 @@ async def await_session_end(db: Database, events: EventBus, migration: str) -> N
             left = await ledger.runs.find(connection, migration=migration, status=UNFINISHED, limit=1)
         if not left or not left[0]["alive"] or not owner_is_dead(left[0]["owner"]):
             return
-        events.emit(Waiting(reason="the session of the killed process has not ended yet", seconds=0.2))
-        await anyio.sleep(0.2)
+        events.emit(
+            Waiting(reason="the session of the killed process has not ended yet", seconds=_SESSION_POLL)
+        )
+        await anyio.sleep(_SESSION_POLL)
 
 
 def refuse_alive(record: asyncpg.Record) -> None:
@@ -269,7 +275,8 @@ async def _lease(
     if any(target.action != "update" for target in proposal.targets):
         archive = _archive(proposal, run_id, sealer, master)
         _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
-    epoch = await ledger.runs.take(connection, run_id, proposal.db.settings.lease_seconds)
+    db = proposal.db
+    epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds, pooled=db.pooled)
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
     job.archive = archive
     job.quarantined = await ledger.work.count_quarantine(connection, run_id)
@@ -301,7 +308,11 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
     """A run with a ledger in temporary tables, which ends with its session and leaves nothing behind."""
     db, ledger = proposal.db, Ledger.of("pg_temp")
     async with db.acquire() as connection:
+        outer = connection.transaction()
         try:
+            if db.pooled:  # the ledger's tables are there as long as the session is ours: for a transaction
+                await outer.start()
+                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await install_temporary(connection)
             new, data_key = _new_run(proposal)
             await ledger.runs.add(connection, new)
@@ -331,7 +342,10 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 anyio.move_on_after(5, shield=True),
                 contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
             ):
-                await connection.execute("DISCARD TEMP")
+                if db.pooled:
+                    await outer.rollback()
+                else:
+                    await connection.execute("DISCARD TEMP")
             connection.terminate()
 
 

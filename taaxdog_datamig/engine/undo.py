@@ -164,7 +164,9 @@ async def undo(
             await ledger.audit.append(
                 connection, "rollback-started", record["id"], {"actor": actor(db.server.role)}
             )
-            epoch = await ledger.runs.take(connection, record["id"], db.settings.lease_seconds)
+            epoch = await ledger.runs.take(
+                connection, record["id"], db.settings.lease_seconds, pooled=db.pooled
+            )
     job = Job(
         db=db,
         ledger=ledger,

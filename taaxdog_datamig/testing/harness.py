@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import secrets
 import signal
-import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -32,16 +34,17 @@ from taaxdog_datamig.migrations import BUILTIN
 from taaxdog_datamig.pg import Database
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
+from taaxdog_datamig.testing.forking import ForkServer
 from taaxdog_datamig.testing.states import State, database_state, differences
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from anyio.abc import Process
-
     from taaxdog_datamig.engine.reports import RunReport
     from taaxdog_datamig.migration import BaseMigration, Target
 
+#: What the processes do.
+_CHILD = "taaxdog_datamig.testing.child"
 #: Rows named in an assertion's message.
 _SHOWN = 10
 
@@ -113,32 +116,23 @@ class Harness:
             "options": dict(self.options),
             "settings": dict(settings or {}),
         }
-        environ = {**os.environ, **self.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        environ = {**os.environ, **self.environ}
         environ.pop(failpoints.VARIABLE, None)
         if failpoint:
             environ[failpoints.VARIABLE] = failpoint
-        began = time.monotonic()
-        command = [sys.executable, "-m", "taaxdog_datamig.testing.child"]
-        async with await anyio.open_process(command, env=environ, stderr=None) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            await process.stdin.send(orjson.dumps(task))
-            await process.stdin.aclose()
-            output = b""
-            async with anyio.create_task_group() as group:
-                if when_stopped is not None:
-                    group.start_soon(_stopped, process, when_stopped)
-                with anyio.move_on_after(kill_after):
-                    async for part in process.stdout:
-                        output += part
-                    await process.wait()
-                group.cancel_scope.cancel()
-            if process.returncode is None:
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
-            code = process.returncode
-        assert code is not None
-        return Ended(code=code, report=orjson.loads(output or b"{}"), seconds=time.monotonic() - began)
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as answer:
+            given.write(orjson.dumps(task))
+            given.seek(0)
+            process = _server().start(
+                f"{_CHILD}:main", stdin=given.fileno(), stdout=answer.fileno(), env=environ
+            )
+            began = time.monotonic()  # the first has waited for the server's imports
+            code = -signal.SIGKILL
+            with anyio.move_on_after(kill_after):
+                code = await process.ended(when_stopped)
+            answer.seek(0)
+            report = orjson.loads(answer.read() or b"{}")
+        return Ended(code=code, report=report, seconds=time.monotonic() - began)
 
     async def finish(self, dsn: str, action: str = "run") -> Ended:
         """Run to the end, undisturbed."""
@@ -216,22 +210,9 @@ class Harness:
         assert counted == changed, f"{how}: the ledger counts {counted} changed rows, there are {changed}"
 
 
-async def _stopped(process: Process, then: Callable[[], Awaitable[None]]) -> None:
-    """Wait until the process stops itself; afterwards it goes on."""
-    while not _has_stopped(process.pid):  # noqa: ASYNC110 - another process's doing
-        await anyio.sleep(0.02)
-    try:
-        await then()
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)
-
-
-def _has_stopped(pid: int) -> bool:
-    try:
-        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # it is over
-        return False
+@functools.cache
+def _server() -> ForkServer:
+    """One for all harnesses in this process."""
+    server = ForkServer(_CHILD, "anyio._backends._asyncio")
+    atexit.register(server.close)
+    return server

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -34,12 +32,6 @@ def at_chunk(number: int, action) -> EventBus:
 
     bus.subscribe(on_event)
     return bus
-
-
-@pytest.fixture
-async def server():
-    async with EmbeddedServer(settings={"synchronous_commit": "on"}) as server:
-        yield server
 
 
 async def test_a_migration_of_ones_own_meets_every_fault(server: EmbeddedServer):
@@ -129,32 +121,12 @@ async def test_a_full_disk_pauses_the_run_with_what_to_do(words: str):
     await assert_shouted(words)
 
 
-@pytest.fixture
-def tiny_disk(server: EmbeddedServer):
-    """A file system of 2 MiB that the server may write to."""
-    with tempfile.TemporaryDirectory(prefix="datamig-tiny-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("only root may mount a file system, and not everywhere")
-        try:
-            place = Path(folder, "space")
-            place.mkdir()
-            owner = Path(f"/proc/{server.pid}").stat()
-            os.chown(place, owner.st_uid, owner.st_gid)
-            place.chmod(0o700)
-            yield place
-        finally:
-            server.stop()
-            subprocess.run(["umount", "-l", folder], check=True, capture_output=True)
-
-
-async def test_a_disk_that_is_really_full_pauses_the_run(server: EmbeddedServer, tiny_disk: Path):
+async def test_a_disk_that_is_really_full_pauses_the_run(server: EmbeddedServer, disk: Callable[[int], Path]):
     """The table lies on a disk of 2 MiB that the application fills; more room, and the run goes on."""
     await fill(server.dsn)
     connection = await asyncpg.connect(server.dsn)
     await connection.execute(WIDEN.do)
-    await connection.execute(f"CREATE TABLESPACE tiny LOCATION '{tiny_disk}'")
+    await connection.execute(f"CREATE TABLESPACE tiny LOCATION '{disk(2)}'")
     await connection.execute("ALTER TABLE words SET TABLESPACE tiny")
     await connection.execute("ALTER TABLE words ADD filler text")
     # Full pages: each change needs a new one.

@@ -27,6 +27,7 @@ SECRETS = (
     "FIELD_ENCRYPTION_KEYS",
     "FIELD_ENCRYPTION_LEGACY_KEY",
     "PASSWORD_PEPPERS",
+    "FAILURE_WEBHOOK",
 )
 
 CONFIG_NAME = "datamig.toml"
@@ -34,6 +35,10 @@ CONFIG_NAME = "datamig.toml"
 
 #: Longest time one chunk transaction may be aimed at, seconds (promise P9).
 LONGEST_CHUNK = 1.0
+
+
+#: Longest time a process that has failed may wait for whoever is called, seconds.
+MOST_PATIENCE = 300.0
 
 
 def _seconds(most: float = math.inf) -> Callable[[object, attrs.Attribute[float], float], None]:
@@ -104,6 +109,14 @@ def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object
         raise SettingsError(f"{attribute.name} is not a list of names", 'Write it as ["myapp.migrations"]')
 
 
+def _words(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(word, str) for word in value):
+        raise SettingsError(
+            f"{attribute.name} is not a list of words",
+            'Write it as ["/usr/local/bin/page", "--team", "data"]',
+        )
+
+
 def _tables(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(table, Mapping) for table in value):
         raise SettingsError(
@@ -170,6 +183,16 @@ class Settings:
     #: What stands between us and the server: "none", or "transaction" for PgBouncer in that pool mode.
     pooler: str = attrs.field(default="none", validator=_one_of("none", "transaction"))
     log_level: str = attrs.field(default="warning", validator=_TEXT)
+    #: Where metrics are kept for node_exporter's textfile collector; None: nowhere.
+    metrics_dir: Path | None = attrs.field(default=None, validator=_a(Path, "a path"))
+    #: Where metrics are served while a process works, HOST:PORT or PORT; None: nowhere.
+    metrics_address: str | None = attrs.field(default=None, validator=_TEXT)
+    #: What is called when a run fails: a program and its arguments.
+    failure_command: tuple[str, ...] = attrs.field(default=(), validator=_words)
+    #: The https:// address that is called when a run fails. Whoever knows it may write there.
+    failure_webhook: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
+    #: How long each of the two may take, seconds.
+    failure_timeout: float = attrs.field(default=10.0, validator=_seconds(MOST_PATIENCE))
     #: Time one chunk transaction should take, seconds. Never above 1 (promise P9).
     chunk_seconds: float = attrs.field(default=0.5, validator=_seconds(LONGEST_CHUNK))
     #: How long a statement waits for a lock before it gives up and is tried again, seconds.
@@ -237,11 +260,11 @@ class Settings:
         values |= {name: value for name, value in arguments.items() if value is not None}
         values["pressure"] = _merged(layers)
         # TOML has lists and texts where we have tuples and paths; anything else is refused as it is.
-        for name in ("backup_dir", "archive_dir"):
+        for name in ("backup_dir", "archive_dir", "metrics_dir"):
             given = values.get(name)
             if isinstance(given, str) and not (name == "backup_dir" and "://" in given):
                 values[name] = Path(given)
-        for name in ("migrations", "legacy_passwords", "checks"):
+        for name in ("migrations", "legacy_passwords", "checks", "failure_command"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         known = {field.name for field in attrs.fields(cls)}

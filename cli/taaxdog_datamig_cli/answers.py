@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a help page that names an answer needs none of them
     from taaxdog_datamig.backup import BackupRecord, Verdict
     from taaxdog_datamig.engine.archive_reports import ArchiveRecord
-    from taaxdog_datamig.engine.reports import KeyUse, MigrationState, Plan, PurgedRun, RunRecord, RunReport
+    from taaxdog_datamig.engine.reports import (
+        KeyUse,
+        MigrationState,
+        Plan,
+        PurgedRun,
+        RunRecord,
+        RunReport,
+    )
     from taaxdog_datamig.validation import Rule, ValidationReport
 
 

@@ -12,7 +12,7 @@ import attrs
 from taaxdog_datamig.engine.gate import Gate
 from taaxdog_datamig.engine.preview import Preview
 from taaxdog_datamig.errors import QuarantineExceeded, RunCancelled, RunPaused
-from taaxdog_datamig.events import ChunkDone, EventBus, Waiting
+from taaxdog_datamig.events import ChunkDone, EventBus, RunStatus, Waiting
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ class Job:
         self.events.emit(Waiting(reason=reason, seconds=seconds))
         await anyio.sleep(seconds)
         self.waiting = None
+
+    def tell(self, status: str) -> None:
+        """Tell everyone that the ledger has a new status for the run."""
+        self.events.announce(RunStatus(run_id=str(self.run_id), status=status))
 
     def chunk_done(
         self,

@@ -41,6 +41,7 @@ from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport,
 from taaxdog_datamig.engine.retry import nothing_refused, retry
 from taaxdog_datamig.engine.start import Proposal, await_session_end, retake, start, start_dry
 from taaxdog_datamig.engine.steps import step
+from taaxdog_datamig.engine.telling import Ending, telling
 from taaxdog_datamig.engine.undo import built_upon, undo
 from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
@@ -160,7 +161,6 @@ class Runner:
             return _not_applicable(migration, answer)
         return plan
 
-    @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
 
@@ -179,6 +179,16 @@ class Runner:
             DatabaseError: the server went away or refuses; the run can be resumed.
         """
         options = options or RunOptions()
+        self.registry.get(name)
+        ending = Ending(
+            action="run", migration=name, database=self.db.server.database, dry_run=options.dry_run
+        )
+        with telling(self.events, ending):
+            report = ending.report = await self._run(name, options)
+        return report
+
+    @server_errors("running the migration")
+    async def _run(self, name: str, options: RunOptions) -> RunReport:
         self._check(options)
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run, arguments=options.arguments)
@@ -232,7 +242,6 @@ class Runner:
         started = await start(proposal)
         return await drive(started, plan, started_at, steps)
 
-    @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
         """Undo a run from its before-images.
 
@@ -245,8 +254,22 @@ class Runner:
             RefusedError: it was rolled back already, or its before-images are gone.
             LeaseHeld: a live process works on it.
         """
-        async with step(self.events, "rollback"):
+        async with server_errors("rolling back"):
             record = await control.find(self.db, ref)
+        ending = Ending(
+            action="rollback",
+            migration=record["migration"],
+            database=self.db.server.database,
+            dry_run=dry_run,
+            run_id=str(record["id"]),
+        )
+        with telling(self.events, ending):
+            report = ending.report = await self._rollback(record, dry_run=dry_run)
+        return report
+
+    @server_errors("rolling back")
+    async def _rollback(self, record: asyncpg.Record, *, dry_run: bool) -> RollbackReport:
+        async with step(self.events, "rollback"):
             restore = await self._way_back(record, dry_run=dry_run)
             keyring = Keyring.from_settings(self.settings)
             return await undo(
@@ -347,9 +370,17 @@ class Runner:
             )
         if not record["quarantined"]:
             return nothing_refused(record)
-        async with server_errors("preparing the retry"):
-            job = await retake(await self._proposed_again(record), record)
-        return await retry(job, record)
+        ending = Ending(
+            action="retry",
+            migration=record["migration"],
+            database=self.db.server.database,
+            dry_run=False,
+            run_id=str(record["id"]),
+        )
+        with telling(self.events, ending):
+            async with server_errors("preparing the retry"):
+                job = await retake(await self._proposed_again(record), record)
+            return await retry(job, record)
 
     async def _proposed_again(self, record: asyncpg.Record) -> Proposal:
         """A run as it was begun, with the migration as it is now."""

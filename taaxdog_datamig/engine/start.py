@@ -203,6 +203,7 @@ async def start(proposal: Proposal) -> Started:
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
         job = await _lease(connection, proposal, run_id, data_key, master, shapes)
+    job.tell("running")
     failpoints.hit("after-begin-run")
     job.backup_id = None if record is None else record["backup_id"]
     done = record is not None and record["ddl_done"]

@@ -72,6 +72,7 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
             await job.ledger.runs.set_status(connection, job.run_id, status, reason)
             await job.ledger.audit.append(connection, f"run-{status}", job.run_id, {"reason": reason})
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
+        job.tell(status)
     except DRIVER_ERRORS as error:
         # The reason to pause is what the caller must hear of. The run stays `running`, held by nobody once
         # our session has ended, and is taken up all the same.
@@ -97,6 +98,7 @@ async def settle_failure(started: Started, error: Exception) -> None:
             return epoch
 
     job.epoch = await steadily(job, "recording a failure", give_up)
+    job.tell("rolling_back")
     try:
         async with held(job):
             await _roll_back(job, started.ddl, reason, started.restore)
@@ -181,6 +183,7 @@ async def undo(
     if dry_run:
         done = await (restore or restore_chunks)(job, dry_run=True)
     else:
+        job.tell("rolling_back")
         try:
             async with held(job):
                 done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"], restore)
@@ -232,6 +235,7 @@ async def _roll_back(
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
 
     await steadily(job, "recording the rollback", end)
+    job.tell("rolled_back")
     failpoints.hit("rollback-end")
     return done
 

@@ -13,6 +13,7 @@ from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import passwords
 from taaxdog_datamig_cli.answers import Plans, RunReports
 from taaxdog_datamig_cli.arguments import Given, Limits, by_migration, parsed
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH, at_least_one_or_word
 from taaxdog_datamig_cli.planfile import pinned
 from taaxdog_datamig_cli.session import Session
@@ -83,7 +84,7 @@ async def run(
     if limits:
         session.fixed["pressure"] = parsed(limits, "--limit")
     reporter = session.reporter()
-    async with session.runner(reporter) as runner:
+    async with session.runner(reporter, Work(tuple(wanted), dry_run)) as runner:
         ordered = runner.order(wanted)
         words = passwords.words(ordered, to, reset=reset)
         arguments = by_migration(runner.registry, ordered, (*set_, *words))

@@ -417,7 +417,8 @@ class Runner:
             raise UsageError(
                 f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
             )
-        most = self.db.pool.get_max_size() - 2  # one for signs of life, one for whatever else
+        # Each reads ahead while it writes; one is for signs of life, one for whatever else.
+        most = (self.db.pool.get_max_size() - 2) // 2
         if not 1 <= options.workers <= most:
             raise UsageError(f"{options.workers} workers: from 1 to {most} can be had")
         if options.max_quarantine < 0:

@@ -123,6 +123,26 @@ class Runs:
         """
         return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class")
 
+    async def open_chunk(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        epoch: int,
+        relation: str,
+        *,
+        lock_timeout: float,
+        statement_timeout: float,
+    ) -> asyncpg.Record | None:
+        """Begin a chunk: its transaction's settings, timeouts in seconds, and then as `guard`."""
+        return await connection.fetchrow(
+            self._sql["open_chunk"],
+            run_id,
+            epoch,
+            relation,
+            f"{lock_timeout * 1000:.0f}ms",
+            f"{statement_timeout * 1000:.0f}ms",
+        )
+
     async def find(
         self,
         connection: PoolConnectionProxy[Any],

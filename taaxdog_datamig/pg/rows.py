@@ -121,8 +121,8 @@ class Shape:
         """Compare-and-set of many rows.
 
         Parameters: one text[] for each key column, then for each column one of old and one of new values.
-        Returns the position of each row that was changed, and the text its columns hold now, which a
-        trigger or the type (`timestamp(3)`, `char(5)`) may have made different from what was sent.
+        Returns the position of each row that was changed, and NULL, or the texts its columns hold now where
+        a trigger or the type (`timestamp(3)`, `char(5)`) has made them different from what was sent.
         """
         width = len(self.key) + 2 * len(self.columns)
         names = [f"x{i}" for i in range(len(self.key))]
@@ -135,7 +135,9 @@ class Shape:
             f't.{ident(field.column)}::text COLLATE "C" IS NOT DISTINCT FROM s.o{i}'
             for i, field in enumerate(self.columns)
         )
-        stored = ", ".join(f"t.{ident(field.column)}::text" for field in self.columns)
+        texts = [f"t.{ident(field.column)}::text" for field in self.columns]
+        same = " AND ".join(f'{text} COLLATE "C" IS NOT DISTINCT FROM s.w{i}' for i, text in enumerate(texts))
+        stored = f"CASE WHEN NOT ({same}) THEN ARRAY[{', '.join(texts)}] END"
         return (
             f"UPDATE {self.source} AS t SET {sets}"
             f" FROM unnest({arrays}) WITH ORDINALITY AS s({', '.join(names)}, ord)"

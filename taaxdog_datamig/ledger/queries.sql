@@ -211,7 +211,19 @@ WHERE c.run_id = $1 AND c.restored IS NULL AND (c.changed > 0 OR b.chunk_id IS N
 ORDER BY c.id DESC LIMIT 1
 
 -- name: restored
-UPDATE datamig.chunks SET restored = $2, kept = $3 WHERE id = $1 AND restored IS NULL RETURNING id
+-- With its audit entry, both once only.
+WITH chunk AS (
+    UPDATE datamig.chunks SET restored = $2, kept = $3 WHERE id = $1 AND restored IS NULL RETURNING run_id),
+head AS (
+    UPDATE datamig.audit_head h
+    SET seq = seq + 1, previous = hash,
+        hash = sha256(hash || convert_to(concat_ws(E'\n', seq + 1, 'chunk-restored', c.run_id::text, $4::text),
+                                         'UTF8'))
+    FROM chunk c RETURNING h.seq, h.previous, h.hash, c.run_id),
+entry AS (
+    INSERT INTO datamig.audit (seq, event, run_id, entry, previous, hash)
+    SELECT seq, 'chunk-restored', run_id, $4::text, previous, hash FROM head)
+SELECT run_id FROM chunk
 
 -- name: add_conflicts
 INSERT INTO datamig.conflicts (run_id, relation, key, tablename)

@@ -128,7 +128,7 @@ class Runs:
         connection: PoolConnectionProxy[Any],
         run_id: uuid.UUID,
         epoch: int,
-        relation: str,
+        relation: str = "",
         *,
         lock_timeout: float,
         statement_timeout: float,
@@ -138,7 +138,7 @@ class Runs:
             self._sql["open_chunk"],
             run_id,
             epoch,
-            relation,
+            relation or "pg_class",
             f"{lock_timeout * 1000:.0f}ms",
             f"{statement_timeout * 1000:.0f}ms",
         )

@@ -307,10 +307,16 @@ class Work:
         await connection.execute(self._sql["all_restored"], run_id)
 
     async def restored(
-        self, connection: PoolConnectionProxy[Any], chunk_id: int, restored: int, kept: int
+        self,
+        connection: PoolConnectionProxy[Any],
+        chunk_id: int,
+        restored: int,
+        kept: int,
+        told: Mapping[str, Any],
     ) -> bool:
-        """Record that a chunk was rolled back; False when it had been already."""
-        return await connection.fetchval(self._sql["restored"], chunk_id, restored, kept) is not None
+        """Record that a chunk was rolled back, and tell the audit trail; False when it had been already."""
+        body = audited(told)
+        return await connection.fetchval(self._sql["restored"], chunk_id, restored, kept, body) is not None
 
     async def add_conflicts(
         self,

@@ -111,10 +111,10 @@ class Shape:
     def keys_sql(self) -> str:
         """The rows named by one text[] a key column: $1.., with their position as `ord`."""
         names, arrays = bound(len(self.key))
+        # OFFSET keeps it a look at the index for each row: a join may be planned as one read of the table.
         return (
-            f"SELECT s.ord, {self._selected()}"
-            f" FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
-            f" JOIN {self.source} AS t ON {self._matches('x')}"
+            f"SELECT s.ord, r.* FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord) CROSS JOIN LATERAL"
+            f" (SELECT {self._selected()} FROM {self.source} AS t WHERE {self._matches('x')} OFFSET 0) AS r"
         )
 
     def update_sql(self) -> str:

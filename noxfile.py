@@ -85,9 +85,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation says what the code does."""
-    _install(session)
-    session.run("pytest", "tests/docs")
+    """The documentation says what the code does; then it is built into `docs/_build`."""
+    session.install("-e", ".[dev,docs]")
+    session.run("pytest", "tests/docs", "-o", "addopts=--strict-markers")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
 
 
 @nox.session
@@ -95,6 +96,13 @@ def reference(session: nox.Session) -> None:
     """Write the reference of checks from the rules."""
     _install(session)
     session.run("python", "tests/docs/checks_page.py")
+
+
+@nox.session
+def images(session: nox.Session) -> None:
+    """Draw the pictures of the documentation from real screens."""
+    _install(session)
+    session.run("python", "-m", "tests.docs.screenshot")
 
 
 @nox.session

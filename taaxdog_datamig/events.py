@@ -50,6 +50,8 @@ class ChunkDone:
     seconds: float
     #: Rows the next chunk will take.
     next_size: int
+    #: Updates among `changed` that were heap-only; 0 where the server's counters do not tell.
+    hot: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +95,14 @@ class Waiting:
 
 
 @attrs.frozen(kw_only=True)
+class WalRead:
+    """Where the server's write-ahead log was just now, everybody's writes included."""
+
+    #: Bytes since the server was made.
+    position: int
+
+
+@attrs.frozen(kw_only=True)
 class Warned:
     """Something a person should read; also kept in the report."""
 
@@ -115,6 +125,7 @@ Event: TypeAlias = (
     | Progress
     | Checked
     | Waiting
+    | WalRead
     | Warned
     | Told
 )
@@ -128,6 +139,7 @@ _LEVELS: dict[type, int] = {
     ChunkDone: logging.DEBUG,
     Progress: logging.DEBUG,
     Checked: logging.DEBUG,
+    WalRead: logging.DEBUG,
     Waiting: logging.INFO,
 }
 

@@ -141,7 +141,7 @@ class Settings:
     database_url: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: One master key: 64 hex digits or 44 base64 characters.
     field_encryption_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
-    #: Several, `id:key` separated by commas or line ends; the first is primary.
+    #: Several keys with their ids, separated by commas or line ends; the first is primary.
     field_encryption_keys: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
     #: The application's own key, where it differs: hex, base64 or a pass phrase. Only ever opens values.
     field_encryption_legacy_key: str | None = attrs.field(default=None, repr=False, validator=_TEXT)

@@ -12,7 +12,7 @@ import attrs
 
 from taaxdog_datamig.backup import BackupRecord, Verdict
 from taaxdog_datamig.engine.archive_reports import ArchiveRecord
-from taaxdog_datamig.engine.reports import MigrationState, Plan, RunRecord, RunReport
+from taaxdog_datamig.engine.reports import KeyUse, MigrationState, Plan, PurgedRun, RunRecord, RunReport
 from taaxdog_datamig.validation import Rule, ValidationReport
 
 
@@ -119,6 +119,39 @@ class NewKey:
 
     key: str | None = attrs.field(repr=False)
     file: str | None
+
+
+@attrs.frozen
+class Keys:
+    """`keys list`: ids and what needs them, never material."""
+
+    keys: list[KeyUse]
+
+
+@attrs.frozen
+class AuditVerdict:
+    """`audit verify`: whether the chain is whole."""
+
+    entries: int
+    #: Number of the first entry that does not fit.
+    broken: int | None
+
+
+@attrs.frozen
+class AuditExport:
+    """`audit export` into a file."""
+
+    file: str
+    entries: int
+
+
+@attrs.frozen
+class Purged:
+    """`runs purge`: whose before-images go, or went."""
+
+    applied: bool
+    shred: bool
+    runs: list[PurgedRun]
 
 
 @attrs.frozen

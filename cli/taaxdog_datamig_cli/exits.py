@@ -55,25 +55,29 @@ def of_answer(answer: Any) -> int:
     # Here, because `--help` needs neither.
     from taaxdog_datamig.checksum.reports import DiffReport
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-    from taaxdog_datamig.engine.reports import RollbackReport, RunReport
+    from taaxdog_datamig.engine.reports import KeyRotation, RollbackReport, RunReport
     from taaxdog_datamig.validation import ValidationReport
-    from taaxdog_datamig_cli.answers import Diagnosis, RunReports
+    from taaxdog_datamig_cli.answers import AuditVerdict, Diagnosis, RunReports
 
     match answer:
+        case KeyRotation(run=run):
+            return of_answer(run)
         case RunReports(reports=reports):
             return max((of_answer(report) for report in reports), default=DONE)
         case ValidationReport(valid=False):
             return FOUND
         case RunReport(status=status) if status not in _FINISHED:
             return FAILED
-        case RunReport(quarantined_rows=rows) if rows:
-            return LEFTOVERS
-        case RollbackReport(conflicts=conflicts) if conflicts:
-            return LEFTOVERS
-        case ArchiveRestore(refused_rows=rows) if rows:
+        case (
+            RunReport(quarantined_rows=rows)
+            | RollbackReport(conflicts=rows)
+            | ArchiveRestore(refused_rows=rows)
+        ) if rows:
             return LEFTOVERS
         case DiffReport(equal=False):
             return FOUND
         case ArchiveDetails(state="damaged") | Diagnosis(healthy=False):
+            return FAILED
+        case AuditVerdict(broken=broken) if broken is not None:
             return FAILED
     return DONE

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from taaxdog_datamig.errors import UsageError
 
@@ -40,11 +43,38 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
+    with _beside(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path | None) -> Iterator[TextIO]:
+    """As `write_whole`, for a text that is made piece by piece; stdout where there is no path.
+
+    Raises:
+        UsageError: it cannot be written. What was there before still is.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8") as file:
+                yield file
+        else:
+            with _beside(path.resolve()) as file:
+                yield file
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[TextIO]:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".tmp", dir=path.parent)
     unfinished = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+            yield file
         unfinished.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         unfinished.replace(path)
     except BaseException:

@@ -31,8 +31,9 @@ def drive(work: Coroutine[Any, Any, T], session: Session) -> T:
             task = asyncio.current_task()
             return await work
 
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             nonlocal seen
+            session.signal = number
             if seen or session.prompting or task is None:
                 raise KeyboardInterrupt
             seen = True

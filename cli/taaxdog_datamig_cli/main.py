@@ -1,7 +1,6 @@
 """The `datamig` command: reads the words, runs the command, shows its answer or its error.
 
-Commands are registered by import path and imported when they are called. Everything that a person or a
-script sees of an error, and every exit code, is made here.
+Commands are registered by import path and imported when they are called. Every exit code is made here.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig rollback encrypt-user-data",
     ),
     "demo": ("datamig demo", "datamig demo --users 50000 --keep ./demo-data"),
+    "interactive": ("datamig interactive", "datamig interactive --database embedded:./sample"),
     "doctor": ("datamig doctor", "datamig doctor --json"),
     "list": ("datamig list", "datamig list --json"),
     "plan": ("datamig plan encrypt-user-data", "datamig plan encrypt-user-data --out plan.json"),
@@ -58,11 +58,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "datamig new-migration uppercase-state",
         "datamig new-migration uppercase-state --imperative --path myapp/migrations",
     ),
-    "status": ("datamig status", "datamig status encrypt-user-data"),
+    "status": (
+        "datamig status",
+        "datamig status encrypt-user-data",
+        "datamig status encrypt-user-data --watch",
+    ),
     "pause": ("datamig pause encrypt-user-data",),
     "resume": ("datamig resume encrypt-user-data",),
     "cancel": ("datamig cancel RUN_ID",),
     "history": ("datamig history --limit 5", "datamig history --failed --json"),
+    "report": ("datamig report encrypt-user-data --output run.html",),
     "checksum": (
         "datamig checksum --tables users,bank_transactions",
         "datamig checksum --diff postgresql://restored-host/taaxdog --json",
@@ -89,6 +94,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "archive restore": (
         "datamig archive restore ARCHIVE_ID --dry-run",
         "datamig archive restore ARCHIVE_ID --tables audit_logs --yes",
+    ),
+    "keys list": ("datamig keys list", "datamig keys list --json"),
+    "keys verify": ("datamig keys verify",),
+    "keys rotate": ("datamig keys rotate --dry-run", "datamig keys rotate --workers 2 --yes"),
+    "audit verify": ("datamig audit verify",),
+    "audit export": ("datamig audit export --output audit.jsonl", "datamig audit export --run RUN_ID"),
+    "runs purge": (
+        "datamig runs purge --older-than 90d",
+        "datamig runs purge --older-than 90d --shred --apply",
     ),
     "keys generate": ("datamig keys generate", "datamig keys generate --out field-encryption.key"),
     "sample load": ("datamig sample load --users 1000 --database embedded:./sample",),
@@ -129,6 +143,7 @@ def _register(parent: App, chain: str, help_: str, group: Group | None = None) -
 
 for _chain, _help, _group in (
     ("demo", "See everything work on a throw-away database.", START),
+    ("interactive", "The menu: everything below with a few keys. So does no command, at a terminal.", START),
     ("doctor", "Examine environment, server, privileges, keys and schema.", START),
     ("list", "The migrations, and their state in this database.", MIGRATE),
     ("plan", "What migrations would do: rows, statements, size and time. Changes nothing.", MIGRATE),
@@ -142,6 +157,7 @@ for _chain, _help, _group in (
     ("resume", "Go on with a paused or abandoned run, here.", STEER),
     ("cancel", "Stop a run between two chunks and roll back what it did.", STEER),
     ("history", "Runs of the past, the latest first.", STEER),
+    ("report", "Everything about one run, as a page that can be passed on.", STEER),
     ("checksum", "Tables' contents as numbers; how two databases differ. Writes nothing.", STEER),
 ):
     _register(app, _chain, _help, _group)
@@ -171,7 +187,32 @@ for _sub, _about, _group, _nested_commands in (
             "restore": "Put an archive's rows back where their key is absent.",
         },
     ),
-    ("keys", "Keys that seal sensitive columns.", REST, {"generate": "Make a new key."}),
+    (
+        "keys",
+        "Keys that seal sensitive columns.",
+        REST,
+        {
+            "generate": "Make a new key.",
+            "list": "The keys by id, and what needs each.",
+            "verify": "Open every token; name the rows whose token does not open.",
+            "rotate": "Seal everything anew under the first of FIELD_ENCRYPTION_KEYS.",
+        },
+    ),
+    (
+        "audit",
+        "The audit trail: who did what, when.",
+        REST,
+        {
+            "verify": "Whether an entry was changed, taken away or put in.",
+            "export": "The entries as lines of JSON.",
+        },
+    ),
+    (
+        "runs",
+        "What is kept of runs.",
+        STEER,
+        {"purge": "Let go of old runs' before-images; shows which unless told to do it."},
+    ),
     ("sample", "The sample TAAXDOG database.", REST, {"load": "Load it into an empty database."}),
 ):
     _nested = App(name=_sub, help=_about, group=_group, help_epilogue="")
@@ -196,13 +237,15 @@ def _launch(
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where errors become messages
-        return _fail(error, session)
+        return _complain(error, session)
 
 
 def _call(session: Session, tokens: Iterable[str]) -> int:
     words = list(tokens)
     if not words and session.common.json:
         raise UsageError("no command is given", "`datamig --help` lists them")
+    if not words and session.asks:
+        words = ["interactive"]
     command, bound, ignored = app.parse_args(words, exit_on_error=False, print_error=False)
     extra = {"session": session} if "session" in ignored else {}
     answer = command(*bound.args, **bound.kwargs, **extra)
@@ -216,32 +259,10 @@ def _call(session: Session, tokens: Iterable[str]) -> int:
     return exits.of_answer(answer)
 
 
-def _fail(error: BaseException, session: Session) -> int:
-    """Say what went wrong: on stderr for a person, as one document on stdout for `--json`."""
-    import traceback
+def _complain(error: BaseException, session: Session) -> int:
+    from taaxdog_datamig_cli.complaints import complain
 
-    from taaxdog_datamig.redaction import redact
-    from taaxdog_datamig_cli import shapes
-
-    code = exits.of_error(error)
-    if session.common.verbose and not isinstance(error, exits.Interrupted | exits.Declined):
-        sys.stderr.write(redact("".join(traceback.format_exception(error))))
-    if session.common.json:
-        sys.stdout.write(shapes.encode(shapes.error_document(error, finished=session.finished)))
-        return code
-    for answer in session.finished:
-        session.show(answer)
-    if (report := getattr(error, "report", None)) is not None:
-        session.show(report)
-    told = shapes.error_document(error)["error"]
-    _complain(redact(told["what"]), redact(told["todo"]))
-    return code
-
-
-def _complain(what: str, todo: str) -> None:
-    sys.stderr.write(f"error: {what}\n")
-    if todo:
-        sys.stderr.write(f"  {todo}\n")
+    return complain(error, session)
 
 
 def _misused(error: CycloptsError, words: Sequence[str]) -> int:
@@ -252,7 +273,7 @@ def _misused(error: CycloptsError, words: Sequence[str]) -> int:
     told = UsageError(what.rstrip("."), f"`{chain} --help` shows how")
     # Parsing failed, so only the bare words can say whether a document is wanted.
     asked = Common(json="--json" in words, verbose=False)
-    return _fail(told, Session(common=asked))
+    return _complain(told, Session(common=asked))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-import attrs
-
 from taaxdog_datamig import events
 from taaxdog_datamig.events import (
     Checked,
@@ -22,15 +20,21 @@ from taaxdog_datamig.events import (
     TableStarted,
     Told,
     Waiting,
+    WalRead,
     Warned,
 )
-from taaxdog_datamig_cli.units import count, duration
+from taaxdog_datamig_cli.meter import Meter
+from taaxdog_datamig_cli.units import count
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import RenderableType
+    from rich.live import Live as LiveDisplay
+    from rich.spinner import Spinner
 
 #: Seconds between two heartbeat lines.
 HEARTBEAT = 5.0
+#: Columns of a bar.
+_BAR = 20
 
 
 class Reporter(Protocol):
@@ -44,66 +48,6 @@ class Reporter(Protocol):
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
-
-
-@attrs.define
-class Meter:
-    """Rows done of the table being worked on and of all tables, rate, and time left.
-
-    The engine names all tables at the beginning; workers may then take them in turn.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    table: str = ""
-    expected: dict[str, int] = attrs.field(factory=dict)
-    done: dict[str, int] = attrs.field(factory=dict)
-    quarantined: int = 0
-    since: float = 0.0
-
-    def begin(self, table: str, rows: int) -> None:
-        """Expect `rows` rows of `table` to change."""
-        if not self.expected:
-            self.since = self.clock()
-        self.table = self.table or table
-        self.expected[table] = rows
-
-    def add(self, chunk: ChunkDone) -> None:
-        """Count a finished chunk."""
-        if not self.since:
-            self.since = self.clock()
-        self.table = chunk.table
-        self.quarantined += chunk.quarantined
-        self.done[chunk.table] = self.done.get(chunk.table, 0) + chunk.changed + chunk.quarantined
-
-    @property
-    def rows_done(self) -> int:
-        """Rows done in all."""
-        return sum(self.done.values())
-
-    @property
-    def rows_expected(self) -> int:
-        """Rows expected in all; never fewer than are done."""
-        return max(sum(self.expected.values()), self.rows_done)
-
-    @property
-    def rate(self) -> float:
-        """Rows a second since the first table was named."""
-        seconds = self.clock() - self.since
-        return self.rows_done / seconds if seconds > 0 else 0.0
-
-    def __str__(self) -> str:
-        done, expected = self.done.get(self.table, 0), self.expected.get(self.table, 0)
-        of = f" of {count(expected)} rows ({min(done / expected, 1):.0%})" if expected else " rows"
-        parts = [f"{self.table} {count(done)}{of}"]
-        if len(self.expected) > 1:
-            parts.append(f"in all {self.rows_done / max(self.rows_expected, 1):.0%}")
-        if self.quarantined:
-            parts.append(f"{count(self.quarantined)} quarantined")
-        if rate := self.rate:
-            parts.append(f"{count(round(rate))} rows/s")
-            if left := self.rows_expected - self.rows_done:
-                parts.append(f"about {duration(left / rate)} left")
-        return ", ".join(parts)
 
 
 def _far(event: events.Progress | Checked) -> str:
@@ -182,77 +126,97 @@ class Heartbeat:
 
 
 class Live:
-    """A bar for each table, its rate and time left, and the step or the reason for waiting."""
+    """A bar for each table, the figures of the moment, and the step or the reason for waiting."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._meter = Meter(clock=clock)
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._display: LiveDisplay | None = None
         self._title = ""
+        self._note = ""
+        #: How far one long statement is: done and total, in its own unit.
+        self._statement: tuple[int, int] | None = None
+        self._spinner: Spinner | None = None
 
     def start(self, title: str) -> None:
         """Open the display."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+        from rich.live import Live as LiveDisplay
 
-        self._title = title
+        self._title, self._note, self._statement = title, "", None
         self._meter = Meter(clock=self._meter.clock)
-        self._progress = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=12),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=Console(stderr=True, highlight=False),
-            refresh_per_second=4,
-            transient=True,
+        console = Console(stderr=True, highlight=False)
+        self._display = LiveDisplay(
+            console=console, get_renderable=self.picture, refresh_per_second=4, transient=True
         )
-        self._task = self._progress.add_task(title, total=None, note="")
-        self._progress.start()
+        self._display.start()
 
     def stop(self) -> None:
         """Close the display and leave the terminal clean."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
 
     def __call__(self, event: Event) -> None:
-        """Bring the display up to date."""
-        if self._progress is None or self._task is None:
-            return
+        """Take in what happened; the display draws itself."""
         match event:
             case StepStarted(step=step):
-                self._update(total=None, completed=0, note=step)
+                self._note, self._statement = step, None
             case TableStarted(table=table, rows=rows):
                 self._meter.begin(table, rows)
-                self._update(total=self._meter.rows_expected or None, completed=0, note=str(self._meter))
             case SweepStarted(table=table, sweep=sweep, rows=rows):
-                self._update(total=None, completed=0, note=f"{table}: sweep {sweep} over {count(rows)} rows")
+                self._note = f"{table}: sweep {sweep} over {count(rows)} rows"
             case events.Progress() | Checked():
-                self._update(total=event.total or None, completed=event.done, note=_far(event))
+                self._note, self._statement = _far(event), (event.done, event.total)
             case Waiting(reason=reason):
-                self._update(note=f"waits: {reason}")
+                self._note = f"waits: {reason}"
             case Warned(message=message):  # the answer has it, too
-                self._update(note=f"warning: {message}")
+                self._note = f"warning: {message}"
             case Told(message=message):
-                self._update(note=message)
+                self._note = message
+            case WalRead():
+                self._meter.read(event)
             case ChunkDone():
+                self._note, self._statement = "", None
                 self._meter.add(event)
-                total = self._meter.rows_expected or None
-                self._update(total=total, completed=self._meter.rows_done, note=str(self._meter))
 
     @property
     def note(self) -> str:
-        """What stands behind the bar."""
-        return str(self._progress.tasks[0].fields["note"]) if self._progress and self._progress.tasks else ""
+        """What is said at the moment."""
+        return self._note or str(self._meter)
 
-    def _update(self, *, note: str, total: float | None = None, completed: float | None = None) -> None:
-        assert self._progress is not None
-        assert self._task is not None
-        if completed is None:
-            self._progress.update(self._task, description=self._title, note=note)
-        else:
-            self._progress.update(
-                self._task, description=self._title, note=note, total=total, completed=completed
-            )
+    def picture(self) -> RenderableType:
+        """What is on the screen now: at most as wide as it is."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        meter = self._meter
+        if self._spinner is None:
+            self._spinner = Spinner("dots")
+        head = Table.grid(padding=(0, 1))
+        head.add_row(self._spinner, Text(f"{self._title}  {self._note}", overflow="ellipsis", no_wrap=True))
+        parts: list[RenderableType] = [head]
+        if self._statement is not None and self._statement[1]:
+            done, total = self._statement
+            parts.append(ProgressBar(total=total, completed=min(done, total), width=_BAR))
+        if any(meter.expected.values()):
+            bars = Table.grid(padding=(0, 2, 0, 0))
+            bars.add_column(no_wrap=True)
+            bars.add_column(width=_BAR)
+            bars.add_column(justify="right", no_wrap=True)
+            for table, expected in meter.expected.items():
+                done = meter.done.get(table, 0)
+                if not (expected or done):
+                    continue
+                bar = ProgressBar(total=max(expected, done, 1), completed=done)
+                share = f"{min(done / expected, 1):.0%}" if expected else ""
+                bars.add_row(Text(f"  {table}"), bar, Text(f"{count(done)} of {count(expected)}  {share:>4}"))
+            parts.append(bars)
+        if figures := meter.figures():
+            parts.append(Text("  " + " · ".join(figures)))
+        return Group(*parts)
 
 
 def loading(reporter: Reporter, rows: Mapping[str, int]) -> Callable[[str, int, int], None]:

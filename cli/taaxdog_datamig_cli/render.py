@@ -8,14 +8,29 @@ from typing import Any
 from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig.engine.reports import (
+    KeyRotation,
+    MigrationState,
+    Plan,
+    RollbackReport,
+    RunDetails,
+    RunRecord,
+    RunReport,
+)
 from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
 from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page, restore_page
 from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
+from taaxdog_datamig_cli.evidencepages import (
+    export_page,
+    keys_page,
+    purged_page,
+    rotation_page,
+    verdict_page,
+)
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
-from taaxdog_datamig_cli.runpages import plan_page, record_page, rollback_page, run_page
+from taaxdog_datamig_cli.runpages import details_page, plan_page, record_page, rollback_page, run_page
 from taaxdog_datamig_cli.units import count, duration, moment
 from taaxdog_datamig_cli.validationpages import rules_page, validation_page
 
@@ -64,7 +79,8 @@ def _took(run: RunRecord) -> str:
     return duration((run.completed_at - run.started_at).total_seconds()) if run.completed_at else ""
 
 
-def _pending(state: MigrationState) -> str:
+def pending(state: MigrationState) -> str:
+    """How much waits for it: rows, or tasks; empty when that is not known."""
     if state.tasks is not None:
         return f"{count(state.tasks)} tasks"
     return "" if state.pending is None else count(state.pending)
@@ -86,7 +102,7 @@ def _migrations(answer: answers.Migrations) -> Page:
                     state.name,
                     state.category,
                     state.version,
-                    _pending(state),
+                    pending(state),
                     _described(state),
                 )
                 for state in answer.migrations
@@ -189,6 +205,7 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Plans: lambda answer: [block for plan in answer.plans for block in plan_page(plan)],
     RollbackReport: rollback_page,
     RunRecord: record_page,
+    RunDetails: details_page,
     answers.Migrations: _migrations,
     answers.Status: _status,
     answers.History: _history,
@@ -207,6 +224,11 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     answers.Diagnosis: _diagnosis,
     answers.Sample: _sample,
     answers.NewKey: _new_key,
+    answers.Keys: keys_page,
+    KeyRotation: rotation_page,
+    answers.AuditVerdict: verdict_page,
+    answers.AuditExport: export_page,
+    answers.Purged: purged_page,
     answers.NewMigration: _new_migration,
     answers.Demo: _demo,
 }

@@ -7,7 +7,9 @@ from typing import Any
 
 from taaxdog_datamig.engine.reports import (
     Plan,
+    Pulse,
     RollbackReport,
+    RunDetails,
     RunRecord,
     RunReport,
     RunValidation,
@@ -36,16 +38,21 @@ _ENDINGS: dict[str, str] = {
 _CONFLICT_KEYS_SHOWN = 10
 
 
+def ending(status: str) -> str:
+    """A run's status in words."""
+    return _ENDINGS.get(status, status.replace("_", " "))
+
+
 def run_page(report: RunReport) -> Page:
     """What a run did, or a dry run would have done."""
-    ending = _ENDINGS.get(report.status, report.status)
-    title = f"{report.migration} {report.version}: {ending}"
+    title = f"{report.migration} {report.version}: {ending(report.status)}"
     if report.dry_run:
         title += " (dry run, nothing was changed)"
     blocks: list[Block] = [Line(title, _TONES.get(report.status, "plain"))]
     if report.status == "already_run":
         return [*blocks, *(Line(text) for text in report.warnings)]
     blocks.append(Facts(_run_facts(report)))
+    blocks += _preview(report)
     if report.tasks:
         blocks.append(_tasks_table(report.tasks))
     if report.quarantined_rows and report.run_id:
@@ -55,6 +62,38 @@ def run_page(report: RunReport) -> Page:
     if report.error:
         blocks.append(Line(report.error, "bad"))
     return [*blocks, *_warnings(report.warnings)]
+
+
+def _preview(report: RunReport) -> list[Block]:
+    """Of a dry run: what would change in which columns, and some rows, masked."""
+    blocks: list[Block] = []
+    counted = [
+        (table, column, count(rows))
+        for table, columns in report.columns.items()
+        for column, rows in columns.items()
+    ]
+    if counted:
+        blocks.append(
+            Table(
+                ("table", "column", "rows that would change"), counted, frozenset({"rows that would change"})
+            )
+        )
+    changed = [
+        (", ".join(part or "" for part in row.key), f"{row.table}.{sight.column}", sight.before, sight.after)
+        for row in report.preview
+        for sight in row.values
+    ]
+    if changed:
+        blocks.append(Line("Such as, with values masked to their shape:", "head"))
+        blocks.append(Table(("row", "column", "before", "after"), changed))
+    deleted: dict[str, list[str]] = {}
+    for row in report.preview:
+        if row.happening == "delete":
+            deleted.setdefault(row.table, []).append(", ".join(part or "" for part in row.key))
+    if deleted:
+        blocks.append(Line("Rows that would be deleted, such as:", "head"))
+        blocks.append(Facts([(table, "; ".join(keys)) for table, keys in deleted.items()]))
+    return blocks
 
 
 def _run_facts(report: RunReport) -> list[tuple[str, str]]:
@@ -92,6 +131,7 @@ def _run_facts(report: RunReport) -> list[tuple[str, str]]:
         for name, value in report.proof.items()
         if value or name == "pending"
     ]
+    pairs += [("definition", statement) for statement in report.ddl]
     pairs += _validation_facts(report.validation)
     if report.resumed:
         pairs.append(("resumed", "this process went on where another had stopped"))
@@ -235,8 +275,55 @@ def record_page(run: RunRecord) -> Page:
     ):
         if text:
             pairs.append((name, text))
-    title = f"{run.migration} {run.version}: {_ENDINGS.get(run.status, run.status)}"
+    title = f"{run.migration} {run.version}: {ending(run.status)}"
     return [Line(title, _TONES.get(run.status, "plain")), Facts(pairs)]
+
+
+def details_page(details: RunDetails) -> Page:
+    """Everything about a run: how it stands, what it reported, how fast it was."""
+    blocks: list[Block] = [*record_page(details.run)]
+    report = details.report or {}
+    pairs = [
+        (f"proof: {name.replace('_', ' ')}", _fact(value)) for name, value in report.get("proof", {}).items()
+    ]
+    if report.get("hot_ratio") is not None:
+        pairs.insert(0, ("heap-only updates", f"{report['hot_ratio']:.0%}"))
+    if details.run.backup_id:
+        pairs.append(("backup", details.run.backup_id))
+    pairs += [(f"listed: {code}", count(rows)) for code, rows in details.listed.items()]
+    if pairs:
+        blocks.append(Facts(pairs))
+    if points := _coarse(details.timeline):
+        rows = [
+            (
+                duration(point.second),
+                count(point.rows),
+                count(round(point.rows / (point.seconds or 1))),
+                count(round(point.rows / point.chunks)) if point.chunks else "",
+                f"{1000 * point.slowest:,.0f} ms" if point.chunks else "",
+                f"{point.hot / point.rows:.0%}" if point.rows else "",
+            )
+            for point in points
+        ]
+        heads = ("since", "rows", "rows/s", "rows a chunk", "slowest chunk", "heap-only")
+        blocks.append(Table(heads, rows, frozenset(heads)))
+    return [*blocks, *_warnings(tuple(report.get("warnings", ())))]
+
+
+def _coarse(timeline: Sequence[Pulse], most: int = 12) -> list[Pulse]:
+    """A timeline with fewer points, which fits a screen."""
+    step = -(-len(timeline) // most) or 1
+    return [
+        Pulse(
+            second=part[0].second,
+            seconds=sum(point.seconds for point in part),
+            rows=sum(point.rows for point in part),
+            chunks=sum(point.chunks for point in part),
+            hot=sum(point.hot for point in part),
+            slowest=max(point.slowest for point in part),
+        )
+        for part in (timeline[start : start + step] for start in range(0, len(timeline), step))
+    ]
 
 
 def _warnings(warnings: tuple[str, ...]) -> list[Line]:

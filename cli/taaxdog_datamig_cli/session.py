@@ -18,6 +18,7 @@ from taaxdog_datamig_cli.options import Common
 
 if TYPE_CHECKING:
     from taaxdog_datamig import Database, Runner
+    from taaxdog_datamig.embedded import EmbeddedServer
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.settings import Settings
     from taaxdog_datamig_cli.answers import Sample
@@ -43,16 +44,24 @@ def required(settings: Settings) -> str:
     return settings.database_url
 
 
+def embedded_server(url: str | None) -> EmbeddedServer | None:
+    """The server, not started yet, that a URL like `embedded:PATH` asks for."""
+    kind, _, path = (url or "").partition(":")
+    if kind != EMBEDDED:
+        return None
+    from taaxdog_datamig.embedded import EmbeddedServer
+
+    return EmbeddedServer(Path(path) if path else None, durable=bool(path))
+
+
 @asynccontextmanager
 async def _served(settings: Settings) -> AsyncIterator[Settings]:
     """Settings whose `database_url`, if any, is a server's: an embedded one runs inside."""
-    kind, _, path = (settings.database_url or "").partition(":")
-    if kind != EMBEDDED:
+    server = embedded_server(settings.database_url)
+    if server is None:
         yield settings
         return
-    from taaxdog_datamig.embedded import EmbeddedServer
-
-    async with EmbeddedServer(Path(path) if path else None, durable=bool(path)) as server:
+    async with server:
         yield attrs.evolve(settings, database_url=server.dsn)
 
 
@@ -79,6 +88,8 @@ class Session:
     text: str | None = None
     #: Whether a person is being asked at the moment.
     prompting: bool = False
+    #: The last signal that stopped the command.
+    signal: int | None = None
 
     @property
     def asks(self) -> bool:
@@ -247,6 +258,11 @@ class Session:
             Declined: they do not.
             Interrupted: they press Ctrl-C.
         """
+        if sys.stdin.isatty():
+            import termios
+
+            # Keys pressed before the question was seen do not answer it.
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
         sys.stdout.write(f"{question} [y/N] ")
         sys.stdout.flush()
         self.prompting = True

@@ -14,7 +14,7 @@ import attrs
 from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-from taaxdog_datamig.engine.reports import Plan, RollbackReport, RunRecord, RunReport
+from taaxdog_datamig.engine.reports import KeyRotation, Plan, RollbackReport, RunDetails, RunRecord, RunReport
 from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig.validation import ValidationReport, formats
 from taaxdog_datamig_cli import answers, exits
@@ -28,6 +28,7 @@ SCHEMAS: dict[type, str] = {
     answers.Plans: "datamig/plans/1",
     RollbackReport: "datamig/rollback-report/1",
     RunRecord: "datamig/run-record/1",
+    RunDetails: "datamig/run-details/1",
     answers.Migrations: "datamig/migrations/1",
     answers.Status: "datamig/status/1",
     answers.History: "datamig/history/1",
@@ -46,6 +47,11 @@ SCHEMAS: dict[type, str] = {
     answers.Diagnosis: "datamig/doctor/1",
     answers.Sample: "datamig/sample/1",
     answers.NewKey: "datamig/key/1",
+    answers.Keys: "datamig/keys/1",
+    KeyRotation: "datamig/key-rotation/1",
+    answers.AuditVerdict: "datamig/audit-verdict/1",
+    answers.AuditExport: "datamig/audit-export/1",
+    answers.Purged: "datamig/purged-runs/1",
     answers.NewMigration: "datamig/new-migration/1",
     answers.Demo: "datamig/demo/1",
 }

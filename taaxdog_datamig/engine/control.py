@@ -14,6 +14,7 @@ from taaxdog_datamig.ledger import UNFINISHED, Ledger, actor, installed_version
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Literal
 
     import asyncpg
@@ -51,13 +52,13 @@ async def find(db: Database, ref: str) -> asyncpg.Record:
 async def status(db: Database, ref: str | None) -> list[RunRecord]:
     """One run, or the unfinished ones and the latest."""
     if ref is not None:
-        return [_record(await find(db, ref))]
+        return [described(await find(db, ref))]
     ledger = Ledger.of()
     async with db.acquire() as connection:
         if not await installed_version(connection):
             return []
         unfinished = await ledger.runs.find(connection, status=UNFINISHED)
-        return [_record(row) for row in unfinished or await ledger.runs.find(connection, limit=1)]
+        return [described(row) for row in unfinished or await ledger.runs.find(connection, limit=1)]
 
 
 async def history(db: Database, limit: int, *, failed: bool) -> list[RunRecord]:
@@ -68,7 +69,7 @@ async def history(db: Database, limit: int, *, failed: bool) -> list[RunRecord]:
         if not await installed_version(connection):
             return []
         wanted = ["failed", "rolled_back", "rolling_back"] if failed else None
-        return [_record(row) for row in await Ledger.of().runs.find(connection, status=wanted, limit=limit)]
+        return [described(row) for row in await Ledger.of().runs.find(connection, status=wanted, limit=limit)]
 
 
 async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> RunRecord:
@@ -95,7 +96,7 @@ async def request(db: Database, ref: str, what: Literal["pause", "cancel"]) -> R
         await ledger.audit.append(
             connection, f"{what}-requested", record["id"], {"actor": actor(db.server.role)}
         )
-        return _record((await ledger.runs.find(connection, run_id=record["id"]))[0])
+        return described((await ledger.runs.find(connection, run_id=record["id"]))[0])
 
 
 async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecord]:
@@ -116,7 +117,43 @@ async def quarantine(db: Database, ref: str, limit: int) -> list[QuarantineRecor
     ]
 
 
-def _record(row: asyncpg.Record) -> RunRecord:
+async def verify_audit(db: Database) -> tuple[int, int | None]:
+    """How many entries the audit trail has, and the number of the first that does not fit, or None."""
+    ledger = Ledger.of()
+    async with db.acquire() as connection:
+        if not await installed_version(connection):
+            return 0, None
+        broken = await ledger.audit.verify(connection)
+        return await ledger.audit.count(connection), broken
+
+
+async def audit_lines(db: Database, ref: str | None) -> AsyncIterator[str]:
+    """The audit trail as lines of JSON; of one run alone, if one is named.
+
+    Raises:
+        UnknownName: there is no such run, or several.
+    """
+    run_id = None if ref is None else (await find(db, ref))["id"]
+    async with db.acquire() as connection:
+        if not await installed_version(connection):
+            return
+        async for row in Ledger.of().audit.entries(connection):
+            if run_id is None or row["run_id"] == run_id:
+                yield orjson.dumps(
+                    {
+                        "seq": row["seq"],
+                        "event": row["event"],
+                        "run_id": None if row["run_id"] is None else str(row["run_id"]),
+                        # As it was hashed, so that whoever has the lines can walk the chain.
+                        "entry": row["entry"],
+                        "previous": row["previous"].hex(),
+                        "hash": row["hash"].hex(),
+                    }
+                ).decode()
+
+
+def described(row: asyncpg.Record) -> RunRecord:
+    """A row of the ledger as callers see it."""
     return RunRecord(
         run_id=str(row["id"]),
         migration=row["migration"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
+from taaxdog_datamig.engine.preview import Preview
 from taaxdog_datamig.errors import QuarantineExceeded, RunCancelled, RunPaused
 from taaxdog_datamig.events import ChunkDone, EventBus, Waiting
 from taaxdog_datamig.throttle import ChunkSize
@@ -65,6 +66,8 @@ class Job:
     quarantined: int = 0
     #: Rows that a dry run would have deleted, by table; a live run's are in the ledger.
     deleted: Counter[str] = attrs.field(factory=Counter)
+    #: What a dry run shows.
+    preview: Preview = attrs.field(factory=Preview)
     #: How often the server, or the way to it, was lost.
     outages: int = 0
     #: Why we wait, for whoever asks from another terminal.
@@ -127,6 +130,7 @@ class Job:
                 conflicts=conflicts,
                 seconds=seconds,
                 next_size=self.size.rows,
+                hot=hot,
             )
         )
 

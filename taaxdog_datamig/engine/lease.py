@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from taaxdog_datamig.engine.summary import wal_position
 from taaxdog_datamig.errors import LeaseLost
+from taaxdog_datamig.events import WalRead
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Fault, classify, refused
 
@@ -52,6 +54,8 @@ async def _renew(job: Job) -> None:
                     ):
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     renewed = time.monotonic()
+                    if (position := await wal_position(connection)) is not None:
+                        job.events.emit(WalRead(position=position))
                     await anyio.sleep(min(1.0, seconds / 3))
         except DRIVER_ERRORS as error:
             if classify(error) in {Fault.DATA, Fault.FATAL}:

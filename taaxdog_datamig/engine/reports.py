@@ -161,6 +161,30 @@ class RunValidation:
     checks: tuple[ValidatedCheck, ...] = ()
 
 
+Happening: TypeAlias = Literal["change", "delete"]
+
+
+@attrs.frozen
+class Sight:
+    """A value before and after, masked to its shape."""
+
+    column: str
+    before: str
+    after: str
+
+
+@attrs.frozen(kw_only=True)
+class PreviewRow:
+    """A row that a dry run would change or delete."""
+
+    table: str
+    #: Its primary key, as text.
+    key: tuple[str | None, ...]
+    happening: Happening
+    #: Columns that would change.
+    values: tuple[Sight, ...] = ()
+
+
 @attrs.frozen(kw_only=True)
 class RunReport:
     """How a run ended. The shape of `run --json`, `datamig/run-report/1`."""
@@ -198,6 +222,12 @@ class RunReport:
     validation: RunValidation | None = None
     warnings: tuple[str, ...] = ()
     tables: tuple[TableReport, ...] = ()
+    #: Of a dry run: some of the rows it would change or delete.
+    preview: tuple[PreviewRow, ...] = ()
+    #: Of a dry run: rows in which each column would change, by table and column.
+    columns: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    #: Of a dry run: statements that would change definitions before the rows.
+    ddl: tuple[str, ...] = ()
     #: What maintenance did, over all processes that worked on the run.
     tasks: tuple[TaskReport, ...] = ()
     #: True when this process continued a run that another one had left.
@@ -251,6 +281,34 @@ class RunRecord:
 
 
 @attrs.frozen(kw_only=True)
+class Pulse:
+    """What a run committed within a short time."""
+
+    #: When it began and how long it is, in seconds since the first chunk.
+    second: float
+    seconds: float
+    rows: int
+    chunks: int
+    #: Rows whose update was heap-only (HOT).
+    hot: int
+    #: Seconds that the slowest chunk took.
+    slowest: float
+
+
+@attrs.frozen(kw_only=True)
+class RunDetails:
+    """A run as it is reported afterwards: `datamig/run-details/1`."""
+
+    run: RunRecord
+    #: What it reported when it succeeded, see `RunReport`; None where it did not.
+    report: dict[str, Any] | None
+    #: In order, without gaps: where it waited or was paused nothing was committed.
+    timeline: tuple[Pulse, ...] = ()
+    #: Rows that are listed with it, refused or left on purpose, by code.
+    listed: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class QuarantineRecord:
     """A row that a run refused."""
 
@@ -277,3 +335,46 @@ class MigrationState:
     reason: str
     #: What maintenance would do, counted by task; None for any other migration.
     tasks: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KeyUse:
+    """A key by its id, and what needs it. Never any material."""
+
+    kid: str
+    configured: bool
+    #: Whether it is the one that seals.
+    primary: bool
+    #: Whether the configured key is the one that this database knows under that id; None: it knows none yet.
+    right: bool | None
+    #: Tokens by `table.column`, by logical names.
+    tokens: dict[str, int]
+    #: Runs whose before-images are sealed under it.
+    runs: int
+
+
+@attrs.frozen(kw_only=True)
+class KeyRotation:
+    """A change to the primary key. `datamig/key-rotation/1`."""
+
+    run: RunReport
+    #: The key that seals.
+    primary: str
+    #: Earlier runs whose before-images the primary key opens now.
+    rewrapped_runs: int = 0
+    #: Keys that nothing in this database needs any more; archives and backups made under them still do.
+    retired: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class PurgedRun:
+    """A run whose before-images were deleted, or would be."""
+
+    run_id: str
+    migration: str
+    completed_at: datetime
+    images: int
+    #: Bytes of the images.
+    size: int
+    #: Whether its data key is forgotten, too.
+    shredded: bool

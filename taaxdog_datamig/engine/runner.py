@@ -11,8 +11,10 @@ import orjson
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine import control
+from taaxdog_datamig.engine.details import details
 from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
+from taaxdog_datamig.engine.following import follow
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
     CodeWork,
@@ -56,19 +58,19 @@ from taaxdog_datamig.migration import (
     Registry,
     arguments_of,
 )
-from taaxdog_datamig.migrations import BUILTIN
+from taaxdog_datamig.migrations import BUILTIN, UNLISTED
 from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import asyncpg
 
     from taaxdog_datamig.engine.drive import Steps
-    from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
+    from taaxdog_datamig.engine.reports import QuarantineRecord, RunDetails, RunRecord
     from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.migration import Target
     from taaxdog_datamig.pg.database import Database
@@ -100,7 +102,7 @@ class Runner:
 
     @registry.default
     def _registry(self) -> Registry:
-        return Registry.load(BUILTIN, self.settings.migrations)
+        return Registry.load((*BUILTIN, *UNLISTED), self.settings.migrations)
 
     def order(self, names: Sequence[str]) -> list[str]:
         """The names in the order in which they must run."""
@@ -109,7 +111,8 @@ class Runner:
     async def states(self) -> list[MigrationState]:
         """Every migration with its pending rows here, or why it does not apply."""
         states = []
-        for name, kind in self.registry.migrations.items():
+        listed = {name: kind for name, kind in self.registry.migrations.items() if kind.listed}
+        for name, kind in listed.items():
             pending, applicable, reason, tasks = None, True, "", None
             try:
                 plan = await self.plan(name)
@@ -266,6 +269,30 @@ class Runner:
     async def status(self, ref: str | None = None) -> list[RunRecord]:
         """One run, or the unfinished ones and the latest."""
         return await control.status(self.db, ref)
+
+    @server_errors("reading the ledger")
+    async def follow(self, ref: str) -> RunRecord:
+        """Emit what a run does, wherever it runs, until nobody works on it; returns how it stands then."""
+        return await follow(self.db, ref, self.events)
+
+    @server_errors("reading the ledger")
+    async def details(self, ref: str) -> RunDetails:
+        """One run with its report and timeline."""
+        return await details(self.db, ref)
+
+    @server_errors("reading the audit trail")
+    async def verify_audit(self) -> tuple[int, int | None]:
+        """How many entries the audit trail has, and the number of the first that does not fit, or None."""
+        return await control.verify_audit(self.db)
+
+    async def audit_lines(self, ref: str | None = None) -> AsyncIterator[str]:
+        """The audit trail as lines of JSON, the oldest entry first; of one run alone, if one is named.
+
+        Raises:
+            UnknownName: there is no such run, or several.
+        """
+        async for line in control.audit_lines(self.db, ref):
+            yield line
 
     @server_errors("reading the ledger")
     async def history(self, limit: int = 20, *, failed: bool = False) -> list[RunRecord]:

@@ -18,7 +18,8 @@ from taaxdog_datamig.archive import ArchiveWriter
 from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
 from taaxdog_datamig.engine.job import Job
-from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed
+from taaxdog_datamig.engine.keeping import instead
+from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed, RefusedError
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, NewRun, actor, install_temporary, owner_is_dead
 from taaxdog_datamig.migration import Ddl, arguments_of
@@ -92,9 +93,15 @@ class Proposal:
         if self.restore is not None:
             code = {"reversible": self.reversible}
             return [{"shape": shape.to_json(), "ddl": [], "code": code} for shape in self.shapes]
+        # In the order of the plan's tables; how many rows are expected is for whoever watches.
+        pending = [table.pending_rows for table in self.plan.tables]
         return [
-            {"shape": target.shape.to_json(), "ddl": [attrs.asdict(ddl) for ddl in target.ddl]}
-            for target in self.targets
+            {
+                "shape": target.shape.to_json(),
+                "ddl": [attrs.asdict(ddl) for ddl in target.ddl],
+                "pending": rows,
+            }
+            for target, rows in zip(self.targets, pending, strict=True)
         ]
 
     @property
@@ -302,6 +309,11 @@ def open_data_key(record: asyncpg.Record, keyring: Keyring | None) -> tuple[byte
     Raises:
         KeyMissing, KeyWrong: the master key that wraps it is not configured.
     """
+    if record["data_key"] is None:
+        raise RefusedError(
+            f"the data key of run {record['id']} was shredded: nothing opens its before-images any more",
+            instead(record["backup_id"]),
+        )
     if record["kid"] is None:
         return record["data_key"], False
     if keyring is None:

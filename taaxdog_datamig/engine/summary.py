@@ -67,6 +67,9 @@ async def summarise(
         wal_bytes=now - position if now is not None and position is not None else 0,
         warnings=plan.warnings + _over_budget(job, refused),
         tables=tuple(tables),
+        preview=tuple(job.preview.rows),
+        columns={table: dict(counts) for table, counts in job.preview.columns.items() if counts},
+        ddl=tuple(statement for table in plan.tables for statement in table.ddl) if job.dry_run else (),
     )
 
 

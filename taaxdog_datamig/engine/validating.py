@@ -171,12 +171,16 @@ def _remarks(validation: RunValidation, report: RunReport) -> list[str]:
     """
     said = []
     listed = report.quarantined_rows + report.left_rows
-    for check in validation.checks:
-        if check.error is not None:
-            said.append(f"validation: {check.id} could not be made: {check.error}")
-        elif check.after is None or check.before is None:
+    said += [
+        f"validation: {check.id} could not be made: {check.error}"
+        for check in validation.checks
+        if check.error is not None
+    ]
+    checks = _together(validation)
+    for check in checks:
+        if check.after is None or check.before is None:
             continue
-        elif check.after > check.before:
+        if check.after > check.before:
             said.append(
                 f"validation: {check.id} found {check.after:,} rows of {check.table} after the run and "
                 f"{check.before:,} before: the application may have written them meanwhile, or a merge moved "
@@ -187,11 +191,30 @@ def _remarks(validation: RunValidation, report: RunReport) -> list[str]:
                 f"validation: {check.after:,} of {check.before:,} rows of {check.table} are still as "
                 f"{check.id} finds them, although {report.migration} mends such rows"
             )
-    if others := [check for check in validation.checks if check.before and check.fix != report.migration]:
+    if others := [check for check in checks if check.before and check.fix != report.migration]:
         worst = ", ".join(f"{check.id} ({check.before:,})" for check in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""  # noqa: PLR2004 - as above
         said.append(f"validation found what this migration does not mend: {worst}{more}")
     return said
+
+
+def _together(validation: RunValidation) -> list[ValidatedCheck]:
+    """The checks that were made; those of values in the clear and of sealed ones as one: a run may seal."""
+    found: dict[str, ValidatedCheck] = {}
+    for check in validation.checks:
+        if check.error is not None:
+            continue
+        name = check.id.removesuffix(SEALED)
+        same = attrs.evolve(check, id=name)
+        if (other := found.get(name)) is not None:
+            before, after = _sum(check.before, other.before), _sum(check.after, other.after)
+            same = attrs.evolve(same, before=before, after=after)
+        found[name] = same
+    return list(found.values())
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else one + other
 
 
 async def _validated(job: Job, extent: Extent, moment: datetime | None) -> ValidationReport:

@@ -14,6 +14,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.archive import ArchivedTable
 from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, statement_timeout
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated, context_of, deleted_rows, pack
+from taaxdog_datamig.engine.preview import Preview
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.ledger import ChunkEntry, Refusal
 from taaxdog_datamig.pg.groups import only_error
@@ -54,6 +55,8 @@ class Written:
     image: bytes | None = attrs.field(default=None, repr=False)
     #: What decisions rest on: reason to rows.
     reasons: Mapping[str, int] = attrs.field(factory=dict)
+    #: What a dry run shows of it, where `update` did it.
+    preview: Preview | None = None
 
     @property
     def nothing(self) -> bool:
@@ -205,6 +208,7 @@ class ChunkWriter:
                         raise Undone  # noqa: TRY301 - the transaction must see it
             except Undone:
                 job.deleted.update(deleted_rows(written.effects))
+                job.preview.add(written.preview or Preview.of_effects(written.effects))
                 await job.ledger.work.add_chunk(connection, entry, self._table, None)
         return result
 
@@ -250,6 +254,7 @@ class ChunkWriter:
             last_key=items[-1].key if items else None,
             size=sum(sum(map(len, filter(None, (*item.old, *item.new)))) for item in items),
             reasons=Counter(item.reason for item, _ in changed if item.reason),
+            preview=Preview.of_rows(job.targets[self.target], changed) if job.dry_run else None,
         )
 
     async def _apply(

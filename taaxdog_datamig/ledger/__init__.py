@@ -71,3 +71,7 @@ class Ledger:
     async def add_canary(self, connection: PoolConnectionProxy[Any], kid: str, canary: str) -> None:
         """Record a key's canary at its first use."""
         await connection.execute(self._sql["add_canary"], kid, canary)
+
+    async def drop_canary(self, connection: PoolConnectionProxy[Any], kid: str) -> None:
+        """Forget a key that nothing here needs any more."""
+        await connection.execute(self._sql["drop_canary"], kid)

@@ -15,8 +15,9 @@ import orjson
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
+    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
 _GENESIS = hashlib.sha256(b"datamig/audit/v1").digest()
@@ -80,6 +81,18 @@ class Audit:
         """The first entry of a run about that, as JSON."""
         text: str | None = await connection.fetchval(self._sql["audit_first"], event, run_id)
         return text
+
+    async def count(self, connection: PoolConnectionProxy[Any]) -> int:
+        """How many entries there are."""
+        return int(await connection.fetchval(self._sql["audit_count"]))
+
+    async def entries(self, connection: PoolConnectionProxy[Any]) -> AsyncIterator[asyncpg.Record]:
+        """Every entry, the oldest first."""
+        seq = _BEFORE_ALL
+        while rows := await connection.fetch(self._sql["audit_entries"], seq, _PAGE):
+            for row in rows:
+                yield row
+            seq = rows[-1]["seq"]
 
     async def verify(self, connection: PoolConnectionProxy[Any]) -> int | None:
         """Walk the chain. Returns the number of the first entry that does not fit, or None."""

@@ -194,6 +194,21 @@ SELECT count(*) FROM datamig.quarantine WHERE run_id = $1 AND NOT left_alone
 SELECT tablename, count(*) FILTER (WHERE NOT left_alone) AS rows, count(*) FILTER (WHERE left_alone) AS left_alone
 FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1
 
+-- name: quarantine_by_code
+SELECT code, count(*) AS rows FROM datamig.quarantine WHERE run_id = $1 GROUP BY 1 ORDER BY 2 DESC, 1
+
+-- name: timeline
+WITH span AS (
+    SELECT min(committed_at) AS first, count(*) AS chunks,
+           greatest(extract(epoch FROM max(committed_at) - min(committed_at)), 0.001)::float8 AS seconds
+    FROM datamig.chunks WHERE run_id = $1
+), sized AS (SELECT first, seconds, least($2::int, greatest(chunks, 1))::int AS points FROM span)
+SELECT least(floor(extract(epoch FROM c.committed_at - s.first)::float8 / s.seconds * s.points), s.points - 1)::int
+           AS point,
+       s.seconds / s.points AS width, sum(c.changed)::bigint AS rows, count(*) AS chunks,
+       coalesce(sum(c.hot), 0)::bigint AS hot, max(c.seconds)::float8 AS slowest
+FROM datamig.chunks c CROSS JOIN sized s WHERE c.run_id = $1 GROUP BY 1, 2 ORDER BY 1
+
 -- name: totals
 SELECT c.target, coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(conflicts), 0)::bigint AS conflicts,
        count(*) AS chunks,
@@ -273,6 +288,36 @@ SELECT kid, canary FROM datamig.keys ORDER BY created_at
 -- name: add_canary
 INSERT INTO datamig.keys (kid, canary) VALUES ($1, $2) ON CONFLICT DO NOTHING
 
+-- name: drop_canary
+DELETE FROM datamig.keys WHERE kid = $1
+
+-- name: runs_by_key
+SELECT kid, count(*) AS runs FROM datamig.runs WHERE kid IS NOT NULL AND data_key IS NOT NULL GROUP BY 1
+
+-- name: wrapped
+SELECT id, kid, data_key FROM datamig.runs
+WHERE kid <> $1 AND data_key IS NOT NULL ORDER BY started_at FOR UPDATE
+
+-- name: rewrap
+UPDATE datamig.runs SET kid = $2, data_key = $3 WHERE id = $1
+
+-- name: purgeable
+SELECT r.id, r.migration, r.completed_at, r.kid IS NOT NULL AND r.data_key IS NOT NULL AS sealed,
+       i.images, i.bytes
+FROM datamig.runs r CROSS JOIN LATERAL (
+    SELECT count(*) AS images, coalesce(sum(length(b.image)), 0)::bigint AS bytes
+    FROM datamig.before_images b JOIN datamig.chunks c ON c.id = b.chunk_id WHERE c.run_id = r.id) i
+WHERE r.status NOT IN ('running', 'paused', 'rolling_back') AND r.completed_at < $1
+  AND (i.images > 0 OR ($2 AND r.data_key IS NOT NULL))
+ORDER BY r.completed_at
+
+-- name: purge_images
+DELETE FROM datamig.before_images b USING datamig.chunks c
+WHERE c.id = b.chunk_id AND c.run_id = $1
+
+-- name: shred
+UPDATE datamig.runs SET data_key = NULL WHERE id = $1
+
 -- name: audit
 -- The head's row lock orders the entries; READ COMMITTED re-reads it after the wait.
 WITH head AS (
@@ -286,6 +331,9 @@ SELECT seq, $1, $2::uuid, $3::text, previous, hash FROM head
 
 -- name: audit_entries
 SELECT seq, event, run_id, entry, previous, hash FROM datamig.audit WHERE seq > $1 ORDER BY seq LIMIT $2
+
+-- name: audit_count
+SELECT count(*) FROM datamig.audit
 
 -- name: audit_first
 SELECT entry FROM datamig.audit WHERE event = $1 AND run_id = $2 ORDER BY seq LIMIT 1

@@ -12,6 +12,7 @@ import orjson
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -155,6 +156,34 @@ class Runs:
         """Runs, newest first."""
         statuses = list(status) if status is not None else None
         return await connection.fetch(self._sql["runs"], run_id, migration, statuses, limit)
+
+    async def by_key(self, connection: PoolConnectionProxy[Any]) -> dict[str, int]:
+        """Runs by the key under which their data key is wrapped."""
+        return {row["kid"]: row["runs"] for row in await connection.fetch(self._sql["runs_by_key"])}
+
+    async def wrapped(
+        self, connection: PoolConnectionProxy[Any], primary: str
+    ) -> list[tuple[uuid.UUID, str, bytes]]:
+        """Runs whose data key is wrapped under another key than `primary`: id, key's id, data key. Locked."""
+        return [tuple(row) for row in await connection.fetch(self._sql["wrapped"], primary)]
+
+    async def rewrap(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, kid: str, data_key: bytes
+    ) -> None:
+        """Keep a run's data key as it is wrapped now."""
+        await connection.execute(self._sql["rewrap"], run_id, kid, data_key)
+
+    async def purgeable(
+        self, connection: PoolConnectionProxy[Any], before: datetime, *, shred: bool
+    ) -> list[asyncpg.Record]:
+        """Runs that ended before then and have before-images; with `shred` also those with a data key."""
+        return await connection.fetch(self._sql["purgeable"], before, shred)
+
+    async def purge(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, *, shred: bool) -> None:
+        """Delete a run's before-images; with `shred` its data key, too."""
+        await connection.execute(self._sql["purge_images"], run_id)
+        if shred:
+            await connection.execute(self._sql["shred"], run_id)
 
     async def find_ids(self, connection: PoolConnectionProxy[Any], prefix: str) -> list[uuid.UUID]:
         """Up to two ids that begin with `prefix`."""

@@ -248,6 +248,18 @@ class Work:
             counts.setdefault(row["target"], {})["skipped"] = row["skipped"]
         return counts
 
+    async def timeline(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, points: int
+    ) -> list[asyncpg.Record]:
+        """What was committed when, in at most `points` equal parts of the time; parts with nothing lack."""
+        return await connection.fetch(self._sql["timeline"], run_id, points)
+
+    async def quarantine_by_code(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID
+    ) -> list[asyncpg.Record]:
+        """Rows listed with the run by code, the most frequent first."""
+        return await connection.fetch(self._sql["quarantine_by_code"], run_id)
+
     async def count_quarantine(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> int:
         """Rows in quarantine."""
         return int(await connection.fetchval(self._sql["count_quarantine"], run_id))

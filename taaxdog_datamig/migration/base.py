@@ -56,6 +56,8 @@ class BaseMigration(abc.ABC):
     version: ClassVar[str]
     description: ClassVar[str]
     category: ClassVar[str] = "custom"
+    #: Whether `list` shows it.
+    listed: ClassVar[bool] = True
     #: Migrations that go first when several are run together.
     after: ClassVar[tuple[str, ...]] = ()
     #: What `--set NAME=VALUE` may give, by name.

@@ -16,6 +16,7 @@ from taaxdog_datamig.migrations.migrate_passwords import MigratePasswords
 from taaxdog_datamig.migrations.normalize_phones import NormalizePhones
 from taaxdog_datamig.migrations.optimize_database import OptimizeDatabase
 from taaxdog_datamig.migrations.populate_metadata import PopulateMetadata
+from taaxdog_datamig.migrations.rotate_keys import RotateKeys
 from taaxdog_datamig.migrations.set_tax_residency import SetTaxResidency
 
 if TYPE_CHECKING:
@@ -37,3 +38,6 @@ BUILTIN: tuple[type[BaseMigration], ...] = (
     CleanupSoftDeleted,
     OptimizeDatabase,
 )
+
+#: Run by commands of their own.
+UNLISTED: tuple[type[BaseMigration], ...] = (RotateKeys,)

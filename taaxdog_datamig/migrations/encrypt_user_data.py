@@ -37,7 +37,8 @@ _STRINGS = {"text", "varchar", "bpchar", "citext"}
 #: Longest plaintext that a limited column is assumed to hold, characters.
 _PLAINTEXT = 256
 
-_REJECTED = {
+#: Why a value that looks sealed is refused, by what it turned out to be.
+REJECTED = {
     "malformed": "begins like a sealed value, but is neither a field token nor sealed by the application",
     "foreign_key_id": "was sealed under a key that is not configured",
     "does_not_open": "was sealed for another row or column, or is damaged",
@@ -106,14 +107,14 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
                 "Seal its source instead",
             )
     ciphers = {name: keyring.field(table.spec.name, name) for name in columns}
-    narrow = {name: column for name, column in columns.items() if _too_narrow(keyring, column)}
+    narrow = {name: column for name, column in columns.items() if too_narrow(keyring, column)}
     return Target(
         table=table,
         shape=shape_of(table, columns, dict.fromkeys(narrow, "text")),
         pending=" OR ".join(_pending(keyring, column) for column in columns.values()),
         inspect=" OR ".join(f"{column.quoted}::text LIKE 'encrypted:v1:%'" for column in columns.values()),
         transform=partial(_seal, ciphers),
-        reveal=partial(_reveal, ciphers),
+        reveal=partial(reveal, ciphers),
         sensitive=True,
         ddl=widening(table, narrow, "text"),
         breaks_unique=True,
@@ -121,7 +122,8 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
     )
 
 
-def _too_narrow(keyring: Keyring, column: Column) -> bool:
+def too_narrow(keyring: Keyring, column: Column) -> bool:
+    """Whether a token of the primary key has no room in a column."""
     if column.base == "bpchar":
         return True  # a blank-padded token is no token
     if column.limit is None:
@@ -146,12 +148,13 @@ def _seal(ciphers: Ciphers, row: Row) -> Outcome:
         found = cipher.classify(row[name], row.key)
         if found.kind in {"plaintext", "legacy"}:
             changes[name] = cipher.seal(found.plaintext or "", row.key)
-        elif found.kind in _REJECTED:
-            return Reject(found.kind.replace("_", "-"), f"{name} {_REJECTED[found.kind]}")
+        elif found.kind in REJECTED:
+            return Reject(found.kind.replace("_", "-"), f"{name} {REJECTED[found.kind]}")
     return changes or Skip()
 
 
-def _reveal(ciphers: Ciphers, key: tuple[str, ...], column: str, text: str | None) -> object:
+def reveal(ciphers: Ciphers, key: tuple[str, ...], column: str, text: str | None) -> object:
+    """What a stored value means: its plaintext, where it opens."""
     found = ciphers[column].classify(text, key)
     # What does not open is compared as it stands.
     return found.plaintext if found.kind in {"plaintext", "legacy", "token"} else text

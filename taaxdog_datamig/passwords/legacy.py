@@ -90,6 +90,8 @@ def _names_a_form(_: object, __: object, name: Any) -> None:
 class LegacyForm:
     """A legacy form that only the application knows, such as `<salt>:<md5 of salt and password>`.
 
+    For example::
+
         LegacyForm(
             name="md5-salted",
             pattern=r"(?P<salt>[0-9a-f]{8}):(?P<digest>[0-9a-f]{32})",

@@ -113,6 +113,11 @@ class Database:
             if patience.cancelled_caught:
                 pool.terminate()
 
+    @property
+    def address(self) -> str:
+        """Where the server is, as host:port or a socket's folder with it, without anything secret."""
+        return _where(self.dsn).removesuffix(f"/{self.server.database}")
+
     def acquire(self) -> AbstractAsyncContextManager[PoolConnectionProxy[Any]]:
         """Borrow a connection."""
         return self.pool.acquire(timeout=20)

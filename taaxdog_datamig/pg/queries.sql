@@ -124,3 +124,24 @@ SELECT a.attname AS name FROM pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
   AND a.attnotnull AND NOT a.atthasdef AND a.attidentity::text = ''
 ORDER BY a.attnum
+
+-- name: tables_in_brief
+-- Tables outside of the ledger; a partitioned one is one table. `rows` is about right: as the last vacuum or ANALYZE
+-- counted them, else as the statistics do. Waits for nobody's locks; pg_partition_tree would.
+WITH RECURSIVE part(root, oid) AS (
+    SELECT c.oid, c.oid
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+      AND n.nspname <> 'datamig' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+    UNION ALL
+    SELECT p.root, c.oid
+    FROM part p JOIN pg_inherits i ON i.inhparent = p.oid JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE c.relispartition)
+SELECT CASE WHEN n.nspname = 'public' THEN r.relname ELSE n.nspname || '.' || r.relname END AS name,
+       sum(CASE WHEN c.relkind = 'p' THEN 0
+                WHEN c.reltuples >= 0 THEN c.reltuples
+                ELSE pg_stat_get_live_tuples(c.oid) END)::bigint AS rows
+FROM part p JOIN pg_class c ON c.oid = p.oid
+JOIN pg_class r ON r.oid = p.root JOIN pg_namespace n ON n.oid = r.relnamespace
+GROUP BY 1
+ORDER BY 1

@@ -24,6 +24,8 @@ class ColumnSpec:
     sensitive: bool = False
     #: Whether its absence is normal.
     optional: bool = False
+    #: Whether its values tell nothing about a person, such as a code, so that a dry run shows them.
+    public: bool = False
     #: What populate-metadata fills it with where it is NULL, as text; None: nothing.
     default: str | None = None
     #: Whether people may write anything into it; None: as its type and name say.
@@ -135,12 +137,21 @@ def _table(name: str, spec: Any) -> TableSpec:
 
 
 def _column(where: str, name: str, spec: Any) -> ColumnSpec:
-    known = {"names": list, "sensitive": bool, "optional": bool, "default": str, "free_text": bool}
+    known = {
+        "names": list,
+        "sensitive": bool,
+        "optional": bool,
+        "public": bool,
+        "default": str,
+        "free_text": bool,
+    }
     values = _checked(where, spec, known)
     if values.get("sensitive") and "default" in values:
         raise SettingsError(
             f"profile: {where} is sensitive and has a default", "What all rows get is no secret: leave it out"
         )
+    if values.get("sensitive") and values.get("public"):
+        raise SettingsError(f"profile: {where} is sensitive and public", "It can be one of them only")
     return ColumnSpec(name=name, **_names(name, values))
 
 

@@ -51,6 +51,8 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
         "cryptography",
         "orjson",
         "phonenumbers",
+        "prompt_toolkit",
+        "questionary",
         "rich.progress",
         "taaxdog_datamig.engine.runner",
         "zstandard",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
 from datetime import datetime
 from decimal import Decimal
@@ -21,8 +22,8 @@ from taaxdog_datamig.errors import (
     RunPaused,
     SettingsError,
 )
-from taaxdog_datamig.events import ChunkDone, StepStarted
-from tests.sample import allowing, engine, has_ledger, rows, script, state
+from taaxdog_datamig.events import ChunkDone, StepStarted, TableStarted
+from tests.sample import NAME, allowing, engine, has_ledger, rows, script, state
 
 
 class Shout(ColumnMigration):
@@ -488,3 +489,21 @@ async def test_migrations_of_a_module_in_the_settings_run_in_their_order(things,
     with pytest.raises(SettingsError, match="cannot import migrations from nowhere_at_all"):
         async with engine(things, migrations=("nowhere_at_all",)):
             pass
+
+
+async def test_another_session_can_follow_a_run_from_beginning_to_end(sample):
+    """What a follower hears adds up to what the run did."""
+    heard, begun = [], asyncio.Event()
+    async with engine(sample) as runner, engine(sample) as watcher:
+        watcher.events.subscribe(heard.append)
+        runner.events.subscribe(lambda event: begun.set() if isinstance(event, ChunkDone) else None)
+        running = asyncio.create_task(runner.run(NAME, attrs.evolve(allowing(99), batch_size=20)))
+        await begun.wait()
+        last = await watcher.follow(NAME)
+        report = await running
+    assert last.status == "succeeded"
+    chunks = [event for event in heard if isinstance(event, ChunkDone)]
+    assert sum(chunk.changed for chunk in chunks) == report.changed_rows
+    assert sum(chunk.quarantined for chunk in chunks) == report.quarantined_rows
+    expected = {event.table: event.rows for event in heard if isinstance(event, TableStarted)}
+    assert sum(expected.values()) == report.estimated_rows

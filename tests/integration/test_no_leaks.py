@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from taaxdog_datamig import Changes, ColumnMigration, RunOptions
+from taaxdog_datamig.engine.runpage import run_html
 from taaxdog_datamig.errors import DatamigError, QuarantineExceeded, ServerRefused
 from taaxdog_datamig.events import log
 from tests.sample import KEY, LEGACY_KEY, NAME, allowing, engine, rows, script, seal_legacy, told
@@ -176,6 +177,8 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
         keep(await runner.plan(NAME))
         dry = keep(await runner.run(NAME, RunOptions(dry_run=True)))
         assert dry.quarantined_rows == 3
+        assert dry.columns["bank_accounts"] == {"account_number": 9, "bsb": 9}
+        assert {row.table for row in dry.preview} == {"users", "basiq_users", "bank_accounts"}
         keep(await runner.plan("clumsy"))
         with pytest.raises(QuarantineExceeded) as caught:
             await runner.run(NAME, RunOptions(batch_size=2))
@@ -185,6 +188,9 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
         shown.append(told(caught.value))
         done = keep(await runner.run(NAME, allowing(3)))
         assert (done.changed_rows, done.quarantined_rows) == (13, 3)
+        details = keep(await runner.details(done.run_id))
+        assert sum(point.rows for point in details.timeline) == 13
+        shown.append(run_html(details))
         # The server refuses for a reason that is nobody's row, in words that quote one.
         await script(
             database,

@@ -39,6 +39,7 @@ async def cycle(dsn, name, *, rows, after, left=0, estimate=None, arguments=None
         assert await state(dsn) == before, "a dry run changes nothing"
         assert not await has_ledger(dsn)
         assert (dry.changed_rows, dry.left_rows, dry.status) == (rows, left, "succeeded")
+        assert bool(dry.preview) == bool(rows), "a dry run shows some rows"
         real = await runner.run(name, chosen)
         assert (real.changed_rows, real.left_rows, real.quarantined_rows) == (rows, left, 0)
         assert real.status == "succeeded"

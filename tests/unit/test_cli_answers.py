@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime
 
 import attrs
+import orjson
 import pytest
 
 from taaxdog_datamig import errors
@@ -37,17 +38,24 @@ from taaxdog_datamig.engine.archive_reports import (
     TableInArchive,
 )
 from taaxdog_datamig.engine.reports import (
+    KeyRotation,
+    KeyUse,
     MigrationState,
     Plan,
+    Pulse,
+    PurgedRun,
     QuarantineRecord,
     RollbackReport,
+    RunDetails,
     RunRecord,
     RunReport,
     TablePlan,
     TaskReport,
 )
+from taaxdog_datamig.engine.runpage import run_html
 from taaxdog_datamig.validation import CheckResult, Rule, ScannedTable, ValidationReport
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
+from tests.pagereader import Page, readable_without_eyes, stands_alone
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -298,6 +306,42 @@ BROUGHT_BACK = RestoreReport(
     warnings=("something",),
 )
 
+PULSES = [
+    Pulse(second=n / 10, seconds=0.1, rows=n * 100, chunks=n, hot=n * 80, slowest=0.2) for n in range(30)
+]
+RUN_DETAILS = RunDetails(
+    run=RECORD,
+    report=orjson.loads(orjson.dumps(attrs.asdict(REPORT))),
+    timeline=tuple(PULSES),
+    listed={"tfn-check-digit": 3},
+)
+HOSTILE_RUN = attrs.evolve(
+    RUN_DETAILS,
+    run=attrs.evolve(RECORD, status="failed", error="<script>alert(1)</script>", backup_id='"><b>x'),
+    listed={"<i>code</i>": 1},
+)
+
+
+@pytest.mark.parametrize("details", [RUN_DETAILS, HOSTILE_RUN, attrs.evolve(RUN_DETAILS, report=None)])
+def test_a_runs_page_stands_alone_and_can_be_read_without_eyes(details):
+    text = run_html(details)
+    stands_alone(text)
+    readable_without_eyes(shown := Page(text))
+    for word in (
+        details.run.run_id,
+        details.run.migration,
+        "Timeline",
+        *details.listed,
+        details.run.error or "",
+    ):
+        assert word in shown.text
+    if details.report is not None:
+        assert "Rollback data" in shown.text
+        assert "10,288" in shown.text
+
+
+KEY_USE = KeyUse(kid="k1", configured=True, primary=True, right=True, tokens={"users.tfn": 1_234}, runs=2)
+PURGED = PurgedRun(run_id="5b1c", migration="x", completed_at=NOON, images=3, size=1_234_567, shredded=False)
 EVERY_ANSWER = [
     BROUGHT_BACK,
     answers.Backups("backups", BACKUPS),
@@ -318,6 +362,7 @@ EVERY_ANSWER = [
     answers.Plans([PLAN]),
     ROLLBACK,
     RECORD,
+    RUN_DETAILS,
     answers.Migrations([STATE]),
     answers.Status([RECORD]),
     answers.History([RECORD]),
@@ -325,6 +370,13 @@ EVERY_ANSWER = [
     PROBLEM,
     answers.Sample(users=5, seed=1, rows={"users": 5}, faults={}, sensitive={}, seconds=0.5),
     answers.NewKey("ab" * 32, None),
+    answers.Keys([KEY_USE, attrs.evolve(KEY_USE, kid="k2", configured=False, primary=False, right=None)]),
+    KeyRotation(run=REPORT, primary="new", rewrapped_runs=2, retired=("old",)),
+    answers.AuditVerdict(entries=1_234, broken=None),
+    answers.AuditVerdict(entries=1_234, broken=7),
+    answers.AuditExport("audit.jsonl", 1_234),
+    answers.Purged(applied=False, shred=False, runs=[PURGED]),
+    answers.Purged(applied=True, shred=True, runs=[PURGED]),
     answers.NewMigration(name="shout", module="app.shout", files=["app/shout.py", "app/test_shout.py"]),
     answers.Demo(
         users=5,

@@ -6,6 +6,7 @@ import io
 
 import attrs
 import pytest
+from rich.console import Console
 
 from taaxdog_datamig.events import (
     Checked,
@@ -15,6 +16,7 @@ from taaxdog_datamig.events import (
     SweepStarted,
     TableStarted,
     Waiting,
+    WalRead,
     Warned,
 )
 from taaxdog_datamig_cli.progress import HEARTBEAT, Heartbeat, Live, loading
@@ -72,6 +74,38 @@ def test_tables_that_are_named_together_count_to_one_rate_and_time_left() -> Non
         ("encrypt-user-data: users 500 of 1,000 rows (50%), in all 12%, 100 rows/s, about 35 s left"),
         ("encrypt-user-data: bank_accounts 500 of 3,000 rows (17%), in all 25%, 100 rows/s, about 30 s left"),
     ]
+
+
+def test_the_live_view_fits_eighty_columns_and_tells_rate_spread_and_load() -> None:
+    clock = Clock()
+    live = Live(clock)
+    live(StepStarted(step="execute"))
+    live(TableStarted(table="users", rows=100_000))
+    live(TableStarted(table="bank_accounts", rows=50_000))
+    live(WalRead(position=0))
+    for number in range(8):
+        clock.now += 2
+        rows = 2_000 if number % 2 else 6_000
+        live(attrs.evolve(chunk(rows), hot=rows // 2, next_size=2_700))
+    live(WalRead(position=160_000_000))
+    live(chunk(1, quarantined=2, table="bank_accounts"))
+    live(Waiting(reason="replication lag of standby a is 40 MB", seconds=1))
+    stream = io.StringIO()
+    Console(file=stream, width=80, color_system=None).print(live.picture())
+    shown = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert all(len(line) <= 80 for line in shown)
+    text = " ".join(" ".join(shown).split())
+    for words in (
+        "waits: replication lag of standby a is 40 MB",
+        "32,000 of 100,000 32%",
+        "3 of 50,000 0%",
+        "2,000 rows/s",
+        "39 s to 1 min 58 s left",
+        "50% heap-only",
+        "WAL 10 MB/s",
+        "2 quarantined",
+    ):
+        assert words in text, words
 
 
 def test_steps_sweeps_and_warnings_are_told_at_once() -> None:

@@ -53,7 +53,7 @@ def test_a_value_is_described_and_never_shown() -> None:
     assert describe("hunter2") == "••••••• (7 characters)"
     assert describe("x" * 300) == f"{'•' * 12} (300 characters)"
     token = "encrypted:v1:k12345678:" + "A" * 50
-    assert describe(token) == "encrypted:v1:k12345678: (73 characters)"
+    assert describe(token) == "encrypted:v1:k12345678:… (73 characters)"
 
 
 @pytest.mark.parametrize("answer", ["", "n\n", "no\n", "\n", "yess\n"])
@@ -67,6 +67,22 @@ def test_anything_but_yes_changes_nothing(monkeypatch: pytest.MonkeyPatch, answe
 def test_yes_goes_on(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     Session(common=Common()).confirm("Run it?")
+
+
+def test_what_was_typed_before_the_question_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+
+    class Person(io.StringIO):
+        def write(self, text: str) -> int:
+            os.write(master, b"n\n")  # having seen the question
+            return len(text)
+
+    with os.fdopen(slave) as terminal, os.fdopen(master):
+        os.write(master, b"y\n")
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(sys, "stdout", Person())
+        with pytest.raises(Declined):
+            Session(common=Common()).confirm("Run it?")
 
 
 def test_nobody_is_asked_in_ci_or_for_json(monkeypatch: pytest.MonkeyPatch) -> None:

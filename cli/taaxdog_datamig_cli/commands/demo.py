@@ -218,10 +218,9 @@ async def _fetch(dsn: str, query: str, *arguments: str) -> list[tuple[str, str]]
 
 def describe(value: str) -> str:
     """A sensitive value's shape: dots and length, or a token's head. Never the value."""
-    head, _, sealed = value.rpartition(":")
-    if head.startswith("encrypted:v1:") and sealed:
-        return f"{head}: ({len(value)} characters)"
-    return f"{'•' * min(len(value), 12)} ({len(value)} characters)"
+    from taaxdog_datamig.engine.preview import dots, token_head
+
+    return token_head(value) or f"{dots(value[:12])} ({len(value)} characters)"
 
 
 Step = Callable[[Story], Awaitable[None]]

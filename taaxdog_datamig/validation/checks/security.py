@@ -88,6 +88,8 @@ TOKEN_MALFORMED = Rule(
     "at the beginning only takes it for sealed; it may be plain text with the prefix in front.",
     remedy="Look at the value. Restore it from a backup, or ask the user for it again.",
 )
+#: What is wrong with a token, where something is.
+TOKEN_RULES = (TOKEN_DOES_NOT_OPEN, TOKEN_UNKNOWN_KEY, TOKEN_MALFORMED)
 PASSWORD_LEGACY = Rule(
     id="password-legacy",
     title="Password kept as a fast digest",

@@ -1,25 +1,19 @@
-"""One page of HTML that needs nothing else: no network, no script to read it, charts drawn inline.
-
-`report.html` is its frame and style, `report.js` filters and sorts. Everything of the report passes through
-`escaped`; the page's own policy forbids every script but this one, and every connection.
-"""
+"""A validation as one page of HTML; `findings.js` filters and sorts what was found."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Final
 
-from taaxdog_datamig.validation.formats.charts import Bar, Series, bars, lines, spark
-from taaxdog_datamig.validation.formats.words import command, escaped, keys, known_since
+from taaxdog_datamig.pages import Bar, Series, bars, escaped, figure, framed, lines, section, spark, table
+from taaxdog_datamig.validation.formats.words import command, keys, known_since
 from taaxdog_datamig.validation.model import CATEGORIES, SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from taaxdog_datamig.pages import Tone
     from taaxdog_datamig.validation.report import CheckResult, ValidationReport
 
 #: Tables drawn; all are listed.
@@ -46,26 +40,11 @@ def page(report: ValidationReport, history: Sequence[ValidationReport] = ()) -> 
         _skipped(report),
         _tables(report),
     )
-    script = _resource("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    tone, verdict = _verdict(report)
-    return Template(_resource("report.html")).substitute(
-        title=escaped(f"Validation of {report.database}"),
-        tone=tone,
-        verdict=escaped(verdict),
-        facts=_facts(report),
-        sections="\n".join(filter(None, sections)),
-        footer="Rows are named by primary key; this page holds no value of theirs.",
-        script=script,
-        script_hash=f"sha256-{digest}",
-    )
+    script = files(__package__).joinpath("findings.js").read_text("utf-8")
+    return framed(f"Validation of {report.database}", _verdict(report), _facts(report), sections, script)
 
 
-def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _verdict(report: ValidationReport) -> tuple[str, str]:
+def _verdict(report: ValidationReport) -> tuple[Tone, str]:
     new = "new " if report.baseline is not None else ""
     found = len(report.failed)
     if report.errors:
@@ -85,7 +64,7 @@ def _checks(number: int) -> str:
     return f"{number:,} {'check' if number == 1 else 'checks'}"
 
 
-def _facts(report: ValidationReport) -> str:
+def _facts(report: ValidationReport) -> list[tuple[str, str]]:
     made = sum(check.made for check in report.checks)
     pairs = [
         ("When", f"{report.moment:%Y-%m-%d %H:%M:%S} UTC"),
@@ -99,7 +78,7 @@ def _facts(report: ValidationReport) -> str:
         pairs.append(("User", report.user_id))
     if report.baseline is not None:
         pairs.append(("Baseline", f"{report.baseline:%Y-%m-%d %H:%M:%S} UTC"))
-    return "".join(f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>" for name, value in pairs)
+    return pairs
 
 
 def _charts(report: ValidationReport) -> str:
@@ -120,12 +99,8 @@ def _charts(report: ValidationReport) -> str:
             [Bar(table.name, table.rows, f"{table.rows:,} in {table.seconds:.1f} s") for table in slowest],
         ),
     ]
-    figures = "".join(_figure(title, bars(title, rows)) for title, rows in drawn if rows)
+    figures = "".join(figure(title, bars(title, rows)) for title, rows in drawn if rows)
     return f'<section aria-label="Charts"><h2>At a glance</h2><div class="charts">{figures}</div></section>'
-
-
-def _figure(title: str, drawing: str) -> str:
-    return f"<figure><figcaption>{escaped(title)}</figcaption>{drawing}</figure>"
 
 
 def _trend(runs: Sequence[ValidationReport]) -> str:
@@ -138,10 +113,10 @@ def _trend(runs: Sequence[ValidationReport]) -> str:
     ]
     seen = [line for line in by_severity if any(line.values)]
     rows = Series("rows", [sum(check.violations for check in checks) for checks in found])
-    figures = _figure("Failing checks", lines("Failing checks", seen or by_severity[:1], moments)) + _figure(
+    figures = figure("Failing checks", lines("Failing checks", seen or by_severity[:1], moments)) + figure(
         "Rows that break a rule", lines("Rows that break a rule", [rows], moments)
     )
-    table = _table(
+    numbers = table(
         ("When (UTC)", *SEVERITIES, "rows"),
         [
             (moment, *(f"{line.values[place]:,}" for line in by_severity), f"{rows.values[place]:,}")
@@ -151,7 +126,7 @@ def _trend(runs: Sequence[ValidationReport]) -> str:
     )
     return (
         f'<section><h2>Trend over {len(runs)} validations</h2><div class="charts">{figures}</div>'
-        f"<details><summary>As numbers</summary>{table}</details></section>"
+        f"<details><summary>As numbers</summary>{numbers}</details></section>"
     )
 
 
@@ -248,39 +223,8 @@ def _skipped(report: ValidationReport) -> str:
 
 def _tables(report: ValidationReport) -> str:
     rows = [(table.name, f"{table.rows:,}", f"{table.seconds:.2f}") for table in report.tables]
-    return _section("Tables read", len(rows), _table(("Table", "Rows", "Seconds"), rows, numbers=(1, 2)))
+    return section("Tables read", len(rows), table(("Table", "Rows", "Seconds"), rows, numbers=(1, 2)))
 
 
 def _listed(title: str, rows: Sequence[tuple[str, str, str]], *, open_: bool = False) -> str:
-    return _section(title, len(rows), _table(("Check", "Table", "What"), rows), open_=open_)
-
-
-def _section(title: str, number: int, inner: str, *, open_: bool = False) -> str:
-    if not number:
-        return ""
-    how = " open" if open_ else ""
-    return (
-        f"<section><h2>{escaped(title)} ({number:,})</h2>"
-        f"<details{how}><summary>Show</summary>{inner}</details></section>"
-    )
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table whose first column names the rows."""
-    right = set(numbers)
-    shown = "".join(
-        f'<th scope="col"{_right(place in right)}>{escaped(head)}</th>' for place, head in enumerate(heads)
-    )
-    body = "".join(
-        f'<tr><th scope="row">{escaped(row[0])}</th>'
-        + "".join(
-            f"<td{_right(place in right)}>{escaped(cell)}</td>" for place, cell in enumerate(row[1:], start=1)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{shown}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _right(yes: bool) -> str:  # noqa: FBT001  a class or none
-    return ' class="number"' if yes else ""
+    return section(title, len(rows), table(("Check", "Table", "What"), rows), open_=open_)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from taaxdog_datamig.validation.formats.words import details, headline, known_since, legal
+from taaxdog_datamig.pages import legal
+from taaxdog_datamig.validation.formats.words import details, headline, known_since
 from taaxdog_datamig.validation.model import CATEGORIES
 
 if TYPE_CHECKING:

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import html
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from taaxdog_datamig.validation.report import CheckResult, ValidationReport
-
-
-#: What neither XML 1.0 nor HTML can hold, not even escaped.
-_ILLEGAL = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
-
-
-def legal(text: str) -> str:
-    """The text without characters that a document cannot hold."""
-    return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def escaped(text: str) -> str:
-    """The text as it stands in HTML, in elements and in quoted attributes."""
-    return html.escape(legal(text))
 
 
 def amount(check: CheckResult, number: int | None = None) -> str:

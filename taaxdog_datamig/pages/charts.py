@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from taaxdog_datamig.validation.formats.words import escaped
+from taaxdog_datamig.pages.words import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

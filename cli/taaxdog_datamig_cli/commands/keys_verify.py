@@ -1,0 +1,35 @@
+"""`keys verify`: whether every token opens."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from taaxdog_datamig.validation import ValidationReport
+from taaxdog_datamig_cli.options import AT_LEAST_ONE
+from taaxdog_datamig_cli.session import Session
+
+
+async def verify(
+    *,
+    jobs: Annotated[int, AT_LEAST_ONE] = 2,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> ValidationReport:
+    """Open every token, without exception; name the rows whose token does not open. Changes nothing.
+
+    Args:
+        jobs: Tables read at the same time.
+        session: Given by the command line.
+    """
+    from taaxdog_datamig import Validator
+    from taaxdog_datamig.validation.checks.security import TOKEN_RULES
+
+    reporter = session.reporter()
+    async with session.database() as (database, settings):
+        validator = Validator(
+            database, settings, jobs=jobs, examined=sys.maxsize, events=session.events(reporter)
+        )
+        with session.working_on("keys verify", reporter):
+            return await validator.validate(checks=[rule.id for rule in TOKEN_RULES])

@@ -134,6 +134,9 @@ WHERE (w.run_id, w.sweep, w.target, w.number) = (c.run_id, c.sweep, c.target, c.
 RETURNING w.target, w.number, w.relation, w.first, w.last
 
 -- name: reclaim
+-- The end of a sweep: it writes in any case, so that its commit waits until the disk has the chunks and windows
+-- before it. The next sweep would not find what a crash took back of this one.
+WITH durable AS (UPDATE datamig.runs SET waiting = waiting WHERE id = $1)
 UPDATE datamig.windows SET epoch = NULL
 WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch <= $3)
 RETURNING number

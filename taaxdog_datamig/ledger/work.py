@@ -274,7 +274,10 @@ class Work:
     async def reclaim(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
     ) -> bool:
-        """Give back the windows that were claimed under this lease or before and not done; were there any?"""
+        """Give back the windows that were claimed under this lease or before and not done; were there any?
+
+        Once it has returned, no crash of the server takes back what was committed before.
+        """
         return bool(await connection.fetch(self._sql["reclaim"], run_id, sweep, epoch))
 
     async def quarantine(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TablePlan,
         TableReport,
     )
+    from taaxdog_datamig.engine.retry_reports import RetriedRow, RetryReport
     from taaxdog_datamig.engine.runner import Runner
     from taaxdog_datamig.engine.unarchive import ArchiveManager
     from taaxdog_datamig.errors import DatamigError
@@ -110,6 +111,8 @@ _HOMES = {
     "Record": "migration",
     "Registry": "migration",
     "Reject": "migration",
+    "RetriedRow": "engine.retry_reports",
+    "RetryReport": "engine.retry_reports",
     "RollbackReport": "engine.reports",
     "Row": "migration",
     "RowCheck": "validation",
@@ -168,6 +171,8 @@ __all__ = [
     "Record",
     "Registry",
     "Reject",
+    "RetriedRow",
+    "RetryReport",
     "RollbackReport",
     "Row",
     "RowCheck",

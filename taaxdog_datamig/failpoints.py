@@ -2,11 +2,13 @@
 
 A no-op unless armed, by the harness in `taaxdog_datamig.testing` or by hand:
 
-    DATAMIG_FAILPOINT=before-commit:3      SIGKILL the process the third time it gets there
+    DATAMIG_FAILPOINT=before-commit:3           SIGKILL the process the third time it gets there
+    DATAMIG_FAILPOINT=after-transform:1:stop    SIGSTOP it, until somebody sends SIGCONT
 
 `NAMES` are those of a run that changes rows, in the order in which it passes them; `DELETING` those that only
 a run passes which deletes rows; `MAINTENANCE_NAMES` those that only maintenance passes, between
-`after-begin-run` and `after-record`.
+`after-begin-run` and `after-record`. `CREATING`, `RESTORING` and `CONVERGING` are those of backups: made,
+restored into an empty database, and into tables that exist.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ NAMES = (
 #: Those that only a run passes which makes a backup.
 BACKING_UP = ("after-backup",)
 DELETING = ("after-part", "after-archive")
+CREATING = ("create-snapshot", "create-part", "create-parts", "create-manifest")
+RESTORING = ("restore-schema", "restore-part", "restore-rows", "restore-indexes")
+CONVERGING = ("restore-staged", "restore-before-commit")
 MAINTENANCE_NAMES = (
     "after-tasks",
     "before-task",
@@ -53,8 +58,14 @@ MAINTENANCE_NAMES = (
     "after-task-record",
 )
 
-_armed, _, _count = os.environ.get(VARIABLE, "").partition(":")
-_left = int(_count or "1")
+_armed, _how, _left = "", "", 1
+
+
+def arm() -> None:
+    """Read the environment: when this is imported, and again in a process that was forked."""
+    global _armed, _how, _left  # noqa: PLW0603 - one process, one armed point
+    _armed, count, _how = (*os.environ.get(VARIABLE, "").split(":"), "", "")[:3]
+    _left = int(count or "1")
 
 
 def hit(name: str) -> None:
@@ -67,4 +78,7 @@ def _crash() -> None:
     global _left  # noqa: PLW0603 - one process, one armed point
     _left -= 1
     if _left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if _how == "stop" else signal.SIGKILL)
+
+
+arm()

@@ -3,12 +3,15 @@
 Exactly one server runs, also under pytest-xdist: the process that the user started owns it, hands its
 address to the workers, and stops it; when that process is killed, the server goes with it.
 Set DATAMIG_TEST_DATABASE_URL to a superuser's URL to test against a server of your own.
+Ours lie in memory where there is room, since a database is some seven hundred files, and a disk takes ten
+times as long to copy them; DATAMIG_EMBEDDED_DIR names another folder.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,12 +24,17 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from taaxdog_datamig.embedded import EmbeddedServer
+from taaxdog_datamig.embedded.server import FOLDER
 from tests import sample as sample_module
 
 URL = "DATAMIG_TEST_DATABASE_URL"
 
 #: Key of the advisory lock under which templates are made; any number that nobody else uses.
 TEMPLATE_LOCK = 8_224_711_039
+
+
+#: A file system in memory, and the room that the run's databases need there, bytes.
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 
 
 @attrs.define
@@ -62,7 +70,19 @@ SERVER = pytest.StashKey[TestServer]()
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        _prepare_environment(config)
         config.stash[SERVER] = TestServer()
+
+
+def _prepare_environment(config: pytest.Config) -> None:
+    """For this process, its workers, and all that they start."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        # The second is where `tmp_path` lies.
+        for variable in (FOLDER, "PYTEST_DEBUG_TEMPROOT"):
+            os.environ.setdefault(variable, str(MEMORY))
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Not beside the sources, then: but dozens of processes would compile all of them, each for itself.
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(config.rootpath / ".pytest_cache" / "bytecode"))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -206,7 +226,8 @@ def data_folder() -> Iterator[Path]:
 
     Not pytest's `tmp_path`: a server started by root runs as another account, which has no way to it.
     """
-    with tempfile.TemporaryDirectory(prefix="datamig tests ", dir="/tmp") as folder:
+    place = os.environ.get(FOLDER, "/tmp")
+    with tempfile.TemporaryDirectory(prefix="datamig tests ", dir=place) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder, "kept data")
 

@@ -56,6 +56,7 @@ def of_answer(answer: Any) -> int:
     from taaxdog_datamig.checksum.reports import DiffReport
     from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
     from taaxdog_datamig.engine.reports import KeyRotation, RollbackReport, RunReport
+    from taaxdog_datamig.engine.retry_reports import RetryReport
     from taaxdog_datamig.validation import ValidationReport
     from taaxdog_datamig_cli.answers import AuditVerdict, Diagnosis, RunReports
 
@@ -70,6 +71,7 @@ def of_answer(answer: Any) -> int:
             return FAILED
         case (
             RunReport(quarantined_rows=rows)
+            | RetryReport(still_refused=rows)
             | RollbackReport(conflicts=rows)
             | ArchiveRestore(refused_rows=rows)
         ) if rows:

@@ -107,6 +107,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "keys generate": ("datamig keys generate", "datamig keys generate --out field-encryption.key"),
     "sample load": ("datamig sample load --users 1000 --database embedded:./sample",),
     "quarantine list": ("datamig quarantine list RUN_ID",),
+    "quarantine retry": ("datamig quarantine retry RUN_ID", "datamig quarantine retry RUN_ID --yes --json"),
 }
 
 
@@ -163,7 +164,12 @@ for _chain, _help, _group in (
     _register(app, _chain, _help, _group)
 
 for _sub, _about, _group, _nested_commands in (
-    ("quarantine", "Rows that a run refused.", STEER, {"list": "Which rows, and why."}),
+    (
+        "quarantine",
+        "Rows that a run refused.",
+        STEER,
+        {"list": "Which rows, and why.", "retry": "Do them again, once they or the migration were mended."},
+    ),
     (
         "backup",
         "Backups: consistent, compressed, sealed.",

@@ -17,6 +17,7 @@ from taaxdog_datamig.engine.reports import (
     RunRecord,
     RunReport,
 )
+from taaxdog_datamig.engine.retry_reports import RetryReport
 from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli import answers
 from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
@@ -30,7 +31,14 @@ from taaxdog_datamig_cli.evidencepages import (
     verdict_page,
 )
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
-from taaxdog_datamig_cli.runpages import details_page, plan_page, record_page, rollback_page, run_page
+from taaxdog_datamig_cli.runpages import (
+    details_page,
+    plan_page,
+    record_page,
+    retry_page,
+    rollback_page,
+    run_page,
+)
 from taaxdog_datamig_cli.units import count, duration, moment
 from taaxdog_datamig_cli.validationpages import rules_page, validation_page
 
@@ -204,6 +212,7 @@ _PAGES: dict[type, Callable[[Any], Page]] = {
     Plan: plan_page,
     answers.Plans: lambda answer: [block for plan in answer.plans for block in plan_page(plan)],
     RollbackReport: rollback_page,
+    RetryReport: retry_page,
     RunRecord: record_page,
     RunDetails: details_page,
     answers.Migrations: _migrations,

@@ -15,6 +15,7 @@ from taaxdog_datamig.engine.reports import (
     RunValidation,
     TaskReport,
 )
+from taaxdog_datamig.engine.retry_reports import RetryReport
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
 from taaxdog_datamig_cli.units import count, duration, moment, size
 
@@ -36,6 +37,16 @@ _ENDINGS: dict[str, str] = {
 }
 
 _CONFLICT_KEYS_SHOWN = 10
+
+_OUTCOMES: dict[str, str] = {
+    "changed": "changed",
+    "refused": "refused again",
+    "left": "left on purpose",
+    "unneeded": "needs nothing any more",
+    "gone": "gone",
+    "busy": "in use, still refused",
+}
+_RETRIED_SHOWN = 100
 
 
 def ending(status: str) -> str:
@@ -256,6 +267,31 @@ def rollback_page(report: RollbackReport) -> Page:
             shown = ", ".join(keys[:_CONFLICT_KEYS_SHOWN]) + (f" and {count(more)} more" if more > 0 else "")
             blocks.append(Line(f"  {table}: {shown}"))
     return [*blocks, *_warnings(report.warnings)]
+
+
+def retry_page(report: RetryReport) -> Page:
+    """What became of rows that had been refused."""
+    title = f"{report.migration}, run {report.run_id}"
+    if not report.outcomes:
+        return [Line(f"{title} has refused no row.", "good")]
+    pairs = [(_OUTCOMES[outcome], count(rows)) for outcome, rows in report.outcomes.items()]
+    pairs.append(("time", duration(report.seconds)))
+    blocks: list[Block] = [
+        Line(f"{title}: refused rows done again", "warn" if report.still_refused else "good"),
+        Facts(pairs),
+        Table(
+            ("table", "key", "what", "code", "reason"),
+            [
+                (row.table, ", ".join(row.key), _OUTCOMES[row.outcome], row.code, row.reason)
+                for row in report.rows[:_RETRIED_SHOWN]
+            ],
+        ),
+    ]
+    if (more := sum(report.outcomes.values()) - _RETRIED_SHOWN) > 0:
+        blocks.append(Line(f"  and {count(more)} more"))
+    if report.status == "paused":
+        blocks.append(Line(f"The run is paused: datamig resume {report.run_id}"))
+    return blocks
 
 
 def record_page(run: RunRecord) -> Page:

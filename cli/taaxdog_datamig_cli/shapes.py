@@ -15,6 +15,7 @@ from taaxdog_datamig.backup import BackupDetails, RestoreReport
 from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
 from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
 from taaxdog_datamig.engine.reports import KeyRotation, Plan, RollbackReport, RunDetails, RunRecord, RunReport
+from taaxdog_datamig.engine.retry_reports import RetryReport
 from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig.validation import ValidationReport, formats
 from taaxdog_datamig_cli import answers, exits
@@ -33,6 +34,7 @@ SCHEMAS: dict[type, str] = {
     answers.Status: "datamig/status/1",
     answers.History: "datamig/history/1",
     answers.Quarantine: "datamig/quarantine/1",
+    RetryReport: "datamig/quarantine-retry/1",
     answers.Archives: "datamig/archives/1",
     ArchiveDetails: "datamig/archive-details/1",
     ArchiveRestore: "datamig/archive-restore/1",

@@ -19,7 +19,9 @@ import asyncpg
 import attrs
 
 from taaxdog_datamig import failpoints
+from taaxdog_datamig.backup.large_objects import LABEL, StagedObjects
 from taaxdog_datamig.backup.matching import go_round
+from taaxdog_datamig.backup.orphans import Orphans, may_have_orphans, prove_references, refusal_by_key
 from taaxdog_datamig.backup.reach import Reach
 from taaxdog_datamig.backup.sequences import move_past_rows
 from taaxdog_datamig.backup.staging import compare, stage
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.backup.loading import OpenBackup
     from taaxdog_datamig.backup.matching import Target
+    from taaxdog_datamig.backup.reports import RestoredTable
     from taaxdog_datamig.backup.staging import Differences
     from taaxdog_datamig.pg.database import Database
 
@@ -65,12 +68,19 @@ class Converge:
     exact: bool = False
     #: Let that reach tables outside the restore.
     cascade: bool = False
+    #: What becomes of rows that refer to nothing.
+    orphans: Orphans = "refuse"
+    #: Whether large objects are restored, too.
+    whole: bool = False
+    #: What was done to them.
+    objects: RestoredTable | None = attrs.field(default=None, init=False)
     found: dict[str, Differences] = attrs.field(factory=dict, init=False)
     cascaded: Counter[str] = attrs.field(factory=Counter, init=False)
     warnings: list[str] = attrs.field(factory=list, init=False)
     #: Triggers of the tables, and the other tables that foreign keys join to them.
     _triggers: list[str] = attrs.field(factory=list, init=False)
     _around: list[str] = attrs.field(factory=list, init=False)
+    _staged: StagedObjects | None = attrs.field(default=None, init=False)
 
     async def run(self) -> None:
         """Do it.
@@ -83,6 +93,8 @@ class Converge:
             try:
                 for target in self.targets:
                     await stage(connection, self.backup, target)
+                if self.whole:
+                    self._staged = await StagedObjects.stage(connection, self.backup)
                 failpoints.hit("restore-staged")
                 await self._look_round(connection)
                 await self._persistently(connection)
@@ -128,7 +140,8 @@ class Converge:
         self.cascaded.clear()
         await connection.execute(_SETTLED)
         await connection.execute(f"SET LOCAL lock_timeout = '{self.db.settings.lock_timeout * 1000:.0f}ms'")
-        wanted = bool(self._triggers) or self.exact or go_round(self.targets)
+        broken = self.orphans == "keep" and may_have_orphans(self.targets)
+        wanted = bool(self._triggers) or self.exact or broken or go_round(self.targets)
         aside = wanted and await may_set_aside(connection)
         if aside:
             await restore_triggers(connection)
@@ -144,10 +157,13 @@ class Converge:
         await self._change(connection, aside=aside)
         if aside:
             await restore_triggers(connection)
-            await self._prove(connection)
+        self.warnings += await prove_references(connection, self.targets, self.orphans, unchecked=aside)
         oids = [target.relation.oid for target in self.targets]
         for name in await move_past_rows(connection, oids, dry_run=self.dry_run):
             self.warnings.append(f"sequence {name} was behind its column, and was set past it")
+        if self._staged is not None:
+            self.objects, said = await self._staged.converge(connection)
+            self.warnings += said
         await self._audit(connection)
 
     async def _reach(self, connection: PoolConnectionProxy[Any]) -> None:
@@ -196,21 +212,30 @@ class Converge:
         except asyncpg.PostgresError as error:
             if classify(error) is not Fault.DATA and error.sqlstate != _IDENTITY:
                 raise
-            raise await _refusal(connection, target, error) from None
+            raise await self._refusal(connection, target, error) from None
 
-    async def _prove(self, connection: PoolConnectionProxy[Any]) -> None:
-        """Foreign keys hold, also those that no trigger has looked after."""
-        for target in self.targets:
-            for key in target.foreign:
-                broken = key.valid and await connection.fetchval(
-                    f"SELECT count(*) FROM {key.child_name} AS c WHERE {key.dangling('c')}"
-                )
-                if broken:
-                    raise RefusedError(
-                        f"{broken} rows of {target.relation.label} would refer to rows of {key.parent_name}"
-                        f" that do not exist (foreign key {key.name}); nothing was changed",
-                        f"Restore {key.parent_name} as well",
-                    )
+    async def _refusal(
+        self, connection: PoolConnectionProxy[Any], target: Target, error: asyncpg.PostgresError
+    ) -> RefusedError:
+        """Why rows cannot come back, with the keys of some; asked at the savepoint before them."""
+        label = target.relation.label
+        name = getattr(error, "constraint_name", None)
+        if isinstance(error, asyncpg.ForeignKeyViolationError):
+            broken = await refusal_by_key(connection, self.targets, str(name), self.orphans)
+            return broken or RefusedError(
+                f"rows of {label} refer to rows that do not exist, or are referred to (foreign key {name});"
+                " nothing was changed",
+                "Restore the tables that it joins together",
+            )
+        if isinstance(error, asyncpg.UniqueViolationError):
+            keys = await _in_the_way(connection, target, str(name))
+            return RefusedError(
+                f"rows of {label} stand in the way of the backup's: unique index {name}"
+                + (f", rows {', '.join(keys)}" if keys else "")
+                + "; nothing was changed",
+                "Change or delete those rows, or delete all rows newer than the backup with --exact",
+            )
+        return RefusedError(f"rows cannot be restored into {label}: {describe(error)}; nothing was changed")
 
     async def _audit(self, connection: PoolConnectionProxy[Any]) -> None:
         if self.dry_run or not await installed_version(connection):
@@ -219,6 +244,9 @@ class Converge:
             label: {"inserted": found.missing, "updated": found.changed, "newer": found.newer}
             for label, found in self.found.items()
         }
+        if self.objects is not None:
+            told = self.objects
+            counts[LABEL] = {"inserted": told.inserted, "updated": told.updated, "newer": told.kept}
         entry = {"backup": self.backup.manifest.id, "actor": actor(self.db.server.role), "exact": self.exact}
         await Ledger.of().audit.append(connection, "backup-restored", None, entry | {"tables": counts})
 
@@ -249,29 +277,6 @@ def _insert(target: Target) -> str:
         f" SELECT {', '.join(f's.{name}' for name in names)} FROM {target.differences} AS d"
         f" JOIN {target.stage} AS s ON s.ctid = d.datamig_staged WHERE d.datamig_kind = 'missing'"
     )
-
-
-async def _refusal(
-    connection: PoolConnectionProxy[Any], target: Target, error: asyncpg.PostgresError
-) -> RefusedError:
-    """Why rows cannot come back, with the keys of some; asked at the savepoint before them."""
-    label = target.relation.label
-    name = getattr(error, "constraint_name", None)
-    if isinstance(error, asyncpg.ForeignKeyViolationError):
-        return RefusedError(
-            f"rows of {label} refer to rows that do not exist, or are referred to (foreign key {name});"
-            " nothing was changed",
-            "Restore the tables that it joins together",
-        )
-    if isinstance(error, asyncpg.UniqueViolationError):
-        keys = await _in_the_way(connection, target, str(name))
-        return RefusedError(
-            f"rows of {label} stand in the way of the backup's: unique index {name}"
-            + (f", rows {', '.join(keys)}" if keys else "")
-            + "; nothing was changed",
-            "Change or delete those rows, or delete all rows newer than the backup with --exact",
-        )
-    return RefusedError(f"rows cannot be restored into {label}: {describe(error)}; nothing was changed")
 
 
 async def _in_the_way(connection: PoolConnectionProxy[Any], target: Target, name: str) -> list[str]:

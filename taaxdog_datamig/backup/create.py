@@ -13,7 +13,8 @@ import asyncpg
 import attrs
 from anyio import from_thread, to_thread
 
-from taaxdog_datamig.backup import contents, lint, manifest, tools
+from taaxdog_datamig import failpoints
+from taaxdog_datamig.backup import choosing, contents, lint, manifest, tools
 from taaxdog_datamig.backup.contents import Source
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
 from taaxdog_datamig.backup.parts import part_writer
@@ -24,7 +25,7 @@ from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from anyio.abc import ObjectReceiveStream
@@ -49,22 +50,6 @@ _SETTLED = (
     f"SET LOCAL lock_timeout = {_LOCK_PATIENCE}; SET LOCAL statement_timeout = 0; SET LOCAL search_path = ''"
 )
 SCHEMA_PART = "schema.dump.zst"
-
-
-@attrs.frozen(kw_only=True)
-class Wishes:
-    """What kind of backup is wanted."""
-
-    name: str = ""
-    #: Logical or physical names, as the manager has resolved them to `schema.name`; None: all.
-    tables: Collection[str] | None = None
-    exclude: Collection[str] = ()
-    #: Whether definitions are backed up, too.
-    schema: bool = True
-    encrypt: bool = True
-    #: Of zstd.
-    level: int = 1
-    jobs: int = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +78,7 @@ async def create(
     db: Database,
     store: Store,
     keyring: Keyring | None,
-    wishes: Wishes,
+    wishes: choosing.Wishes,
     progress: Callable[[str, int], None] = lambda _label, _rows: None,
 ) -> Manifest:
     """Make a backup.
@@ -116,8 +101,9 @@ async def create(
     async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
         schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
-        found = await _chosen(snapshot.connection, wishes, standby=db.server.in_recovery)
+        found = await choosing.choose(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
+        failpoints.hit("create-snapshot")
         said = await lint.warnings(
             snapshot.connection,
             found.tables,
@@ -136,6 +122,7 @@ async def create(
                     group.start_soon(_worker, snapshot, found.tables, pieces, writing, parts, progress)
                 if schema is not None:
                     dumped.append(await _schema(db, snapshot, schema, writing))
+    failpoints.hit("create-parts")
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
         states = [await contents.state(connection, sequence) for sequence in found.sequences]
@@ -168,58 +155,6 @@ async def settle(connection: PoolConnectionProxy[Any]) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class _Chosen:
-    """What goes into the backup."""
-
-    tables: list[Source]
-    complete: bool
-    sequences: list[contents.SequenceName]
-    filled_views: list[str]
-    large_objects: contents.LargeObjects | None
-    #: How many large objects stay out.
-    objects_left_out: int
-    warnings: list[str]
-
-    @property
-    def sources(self) -> list[Source]:
-        """All that is read."""
-        more = self.large_objects
-        return self.tables if more is None else [*self.tables, more.list, more.pages]
-
-
-async def _chosen(connection: PoolConnectionProxy[Any], wishes: Wishes, *, standby: bool) -> _Chosen:
-    def asked(source: Source, names: Collection[str]) -> bool:
-        return source.label in names or source.root in names
-
-    everything = await contents.sources(connection)
-    wanted = [
-        source
-        for source in everything
-        if (wishes.tables is None or asked(source, wishes.tables)) and not asked(source, wishes.exclude)
-    ]
-    unread = [source.label for source in wanted if standby and source.unlogged]
-    wanted = [source for source in wanted if source.label not in unread]
-    whole = wishes.tables is None
-    names = {name for source in wanted for name in (source.label, source.root)}
-    sequences = [
-        sequence
-        for sequence in await contents.sequences(connection)
-        if whole or not names.isdisjoint(sequence.users)
-    ]
-    objects = await contents.large_objects(connection)
-    lint.refuse(wanted, sequences, objects if whole else None)
-    return _Chosen(
-        tables=wanted,
-        complete=len(wanted) == len(everything),
-        sequences=sequences,
-        filled_views=await contents.filled_views(connection),
-        large_objects=objects if whole else None,
-        objects_left_out=0 if objects is None or whole else objects.objects,
-        warnings=[f"a standby has no rows of the unlogged table {label}" for label in unread],
-    )
-
-
-@attrs.frozen(kw_only=True)
 class _Writing:
     store: Store
     backup: str
@@ -233,6 +168,8 @@ class _Writing:
 
 async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _Writing) -> Part:
     words = ["--schema-only", "--format=custom", "--compress=0", f"--snapshot={snapshot.id}"]
+    # The marks of a restore that is not done.
+    words.append("--exclude-schema=datamig_restore")
     words.append(f"--lock-wait-timeout={_LOCK_PATIENCE}")
     dump = await tools.run(tool, words, db.dsn)
 
@@ -273,6 +210,7 @@ async def _worker(
             piece = pieces.pop(0)
             part = await _copy(connection, piece, writing)
             parts[piece.source.oid][piece.number] = part
+            failpoints.hit("create-part")
             progress(piece.source.label, part.rows)
 
 
@@ -345,6 +283,14 @@ def _large_objects(found: contents.LargeObjects | None, parts: Parts) -> BackedU
 
 
 def _write_manifest(store: Store, made: Manifest, keyring: Keyring | None) -> None:
+    there = store.sizes(f"{made.id}/")
+    for part in made.parts.values():
+        if there.get(f"{made.id}/{part.name}") != part.size:
+            raise BackupError(
+                f"part {part.name} of backup {made.id} is no more in {store.address} as it was written",
+                "Find out who takes files away there, then make the backup again",
+            )
     data = made.encode(manifest.signer(made.kid, keyring))
     with store.writer(f"{made.id}/{manifest.NAME}") as write:
         write(data)
+        failpoints.hit("create-manifest")

@@ -48,7 +48,7 @@ class Definitions:
 
         Raises:
             RefusedError: the backup holds no schema, or there is no pg_restore for it.
-            BackupError: the part is damaged.
+            BackupError: the part is damaged, or there is no room for it.
         """
         name, version = backup.manifest.schema_part, backup.manifest.pg_dump_version
         if name is None or version is None:
@@ -63,25 +63,34 @@ class Definitions:
                 f"there is no pg_restore {least} or later here, which the backup's schema needs",
                 f"Install PostgreSQL's client programs, or name their folder in {tools.OVERRIDE}",
             )
-        with tempfile.TemporaryDirectory(prefix="datamig-restore-") as folder:
-            path = Path(folder, "schema.dump")
-            await to_thread.run_sync(_write, backup, name, path)
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="datamig-restore-"))
+                path = Path(folder, "schema.dump")
+                await to_thread.run_sync(_write, backup, name, path)
+            except OSError as error:
+                raise BackupError(
+                    f"cannot write the schema's archive to {tempfile.gettempdir()}: {error.strerror}",
+                    "Free space there, or name another folder in TMPDIR",
+                ) from None
             yield cls(db, tool, path)
 
-    async def before_rows(self) -> None:
+    async def before_rows(self) -> bool:
         """Make everything that rows need: all of it, or nothing.
+
+        Returns:
+            False: nothing was made, since it names a role that is not here; try again when it is `bare`.
 
         Raises:
             BackupError: it cannot be made.
         """
-        words = ["--section=pre-data", "--single-transaction"]
         try:
-            await self._restore(words)
+            await self._restore(["--section=pre-data", "--single-transaction"])
         except BackupError as error:
             if self.bare or not _NO_ROLE.search(error.what):
                 raise
-            self.bare = True
-            await self._restore(words)
+            return False
+        return True
 
     async def after_rows(self, jobs: int, *, again: bool, complete: bool) -> list[str]:
         """Make indexes, constraints, triggers and the like; what follows from rows.

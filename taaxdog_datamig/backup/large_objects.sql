@@ -14,6 +14,29 @@ WHERE NOT EXISTS (SELECT FROM pg_largeobject_metadata m WHERE m.oid = o.oid)
 SELECT count(lo_put(loid, pageno::bigint * $1, data))
 FROM (SELECT * FROM pg_temp.datamig_pages WHERE loid = ANY ($2) ORDER BY loid, pageno) p
 
+-- name: may_compare
+SELECT has_table_privilege('pg_largeobject', 'SELECT')
+
+-- name: differences
+-- Objects of the backup that are not there, or hold other bytes, once all of its pages are staged.
+SELECT o.oid, m.oid IS NULL AS missing, o.owner::text, o.comment
+FROM pg_temp.datamig_large_objects o LEFT JOIN pg_largeobject_metadata m ON m.oid = o.oid
+WHERE m.oid IS NULL OR o.oid IN (
+    SELECT coalesce(b.loid, p.loid) FROM pg_temp.datamig_pages b
+    FULL JOIN (SELECT loid, pageno, data FROM pg_largeobject
+               WHERE loid IN (SELECT oid FROM pg_temp.datamig_large_objects)) p
+    ON p.loid = b.loid AND p.pageno = b.pageno
+    WHERE b.data IS DISTINCT FROM p.data)
+
+-- name: newer
+SELECT count(*) FROM pg_largeobject_metadata m
+WHERE NOT EXISTS (SELECT FROM pg_temp.datamig_large_objects o WHERE o.oid = m.oid)
+
+-- name: empty
+-- Opened to be written (131072: INV_WRITE of libpq-fs.h).
+SELECT count(lo_truncate(fd, 0) + lo_close(fd))
+FROM (SELECT lo_open(oid, 131072) AS fd FROM unnest($1::oid[]) AS u(oid) OFFSET 0) AS opened
+
 -- name: grants
 SELECT format('REVOKE ALL ON LARGE OBJECT %s FROM %I', o.oid, o.owner) AS sql, 0 AS step
 FROM pg_temp.datamig_large_objects o WHERE o.oid = ANY ($1) AND o.acl IS NOT NULL

@@ -20,6 +20,8 @@ _NAMED = 12
 
 #: Query to warning: of any backup ...
 _ROWS = {
+    "restoring": "a restore of this database is not done: rows, indexes or constraints are missing. Go on"
+    " with it, then make another backup",
     "foreign_tables": "the rows of foreign tables are on other servers, and not in it: {}",
     "bytes": "the database's encoding is {}: it says nothing of its bytes, and only a database of the same"
     " encoding takes them all",

@@ -3,6 +3,9 @@
 -- name: foreign_tables
 SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'f' ORDER BY 1
 
+-- name: restoring
+SELECT 'datamig_restore' WHERE to_regclass('datamig_restore.restore') IS NOT NULL
+
 -- name: bytes
 SELECT current_setting('server_encoding') WHERE current_setting('server_encoding') = 'SQL_ASCII'
 

@@ -6,27 +6,30 @@ done: after a kill, the same restore goes on with the parts that have no mark.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import asyncpg
 import attrs
 
 from taaxdog_datamig import failpoints
+from taaxdog_datamig.backup import tools
 from taaxdog_datamig.backup.definitions import Definitions
 from taaxdog_datamig.backup.large_objects import restore_large_objects
 from taaxdog_datamig.backup.loading import copy_part
 from taaxdog_datamig.backup.sequences import move_past_rows, set_as_backed_up
-from taaxdog_datamig.errors import BackupError, RefusedError
+from taaxdog_datamig.errors import BackupError, DatabaseError, RefusedError
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.quoting import qualified
+from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.sql import queries
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
+    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.backup.loading import OpenBackup
@@ -42,7 +45,7 @@ CREATE TABLE datamig_restore.restore (
 CREATE TABLE datamig_restore.parts (name text PRIMARY KEY, rows bigint NOT NULL);
 """
 _SETTLED = "SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0"
-_GOES_ON = "Start the same restore again: it goes on where it stopped"
+_HALF = "The database is half restored: start the same restore again, it goes on where it stopped"
 
 
 @attrs.frozen
@@ -81,11 +84,12 @@ class Rebuild:
         """
         async with Definitions.of(self.db, self.backup) as definitions:
             await self._begin(definitions)
-            failpoints.hit("restore-schema")
-            await self._load()
-            await self._follow(definitions)
-        async with self.db.acquire() as connection:
-            await connection.execute("DROP SCHEMA datamig_restore CASCADE")
+            async with _half_restored():
+                failpoints.hit("restore-schema")
+                await self._load()
+                await self._follow(definitions)
+                async with self.db.acquire() as connection:
+                    await connection.execute("DROP SCHEMA datamig_restore CASCADE")
 
     async def _begin(self, definitions: Definitions) -> None:
         labels = [table.label for table in self.tables]
@@ -104,6 +108,7 @@ class Rebuild:
                 )
             else:
                 definitions.bare = begun["bare"]
+                await connection.execute(_SQL["end_left"], tools.RESTORING)
             if not await present(connection, self.backup.manifest.tables):
                 await self._make(connection, definitions)
         if definitions.bare:
@@ -113,11 +118,18 @@ class Rebuild:
 
     async def _make(self, connection: PoolConnectionProxy[Any], definitions: Definitions) -> None:
         try:
-            await definitions.before_rows()
-        except BackupError:
+            if not await definitions.before_rows():
+                definitions.bare = True
+                # First: whoever goes on with it must know.
+                await connection.execute("UPDATE datamig_restore.restore SET bare = true")
+                await definitions.before_rows()
+        except BackupError as error:
+            # All or nothing; which of it may not be known, where the answer to its commit was lost.
+            await connection.execute(_SQL["end_left"], tools.RESTORING)
+            if await present(connection, self.backup.manifest.tables):
+                raise BackupError(error.what, _HALF) from None
             await connection.execute("DROP SCHEMA datamig_restore CASCADE")
             raise
-        await connection.execute("UPDATE datamig_restore.restore SET bare = $1", definitions.bare)
 
     async def _load(self) -> None:
         async with self.db.acquire() as connection:
@@ -152,20 +164,13 @@ class Rebuild:
             )
         into = (table.schema, table.name) if how["root"] is None else (how["root_schema"], how["root"])
         alone = len(table.parts) == 1 and how["own"] and how["root"] is None
-        try:
-            async with transaction(connection):
-                await connection.execute(_SETTLED)
-                if alone:
-                    # What makes FREEZE possible. It is empty: nobody else knows it yet.
-                    await connection.execute(f"TRUNCATE ONLY {qualified(*into)}")
-                rows = await copy_part(connection, self.backup, table, piece.part, into, freeze=alone)
-                await connection.execute(
-                    "INSERT INTO datamig_restore.parts VALUES ($1, $2)", piece.part, rows
-                )
-        except BackupError as error:
-            raise BackupError(
-                error.what, f"{error.todo}. The database is half restored: {_GOES_ON.lower()}"
-            ) from None
+        async with transaction(connection):
+            await connection.execute(_SETTLED)
+            if alone:
+                # What makes FREEZE possible. It is empty: nobody else knows it yet.
+                await connection.execute(f"TRUNCATE ONLY {qualified(*into)}")
+            rows = await copy_part(connection, self.backup, table, piece.part, into, freeze=alone)
+            await connection.execute("INSERT INTO datamig_restore.parts VALUES ($1, $2)", piece.part, rows)
         self.inserted[table.label] += rows
         failpoints.hit("restore-part")
 
@@ -182,6 +187,10 @@ class Rebuild:
                 "UPDATE datamig_restore.restore AS n SET rows_done = true FROM datamig_restore.restore AS o"
                 " RETURNING o.rows_done"
             )
+            if again:
+                roots = list({table.root for table in manifest.tables if table.root is not None})
+                for drop in await connection.fetch(_SQL["whole_indexes"], roots):
+                    await connection.execute(drop["sql"])
         failpoints.hit("restore-rows")
         left = await definitions.after_rows(self.jobs, again=again, complete=complete)
         self.warnings += [
@@ -193,6 +202,17 @@ class Rebuild:
             for view in await connection.fetch(_SQL["stale_views"]):
                 if view["label"] in manifest.filled_views:
                     await connection.execute(f"REFRESH MATERIALIZED VIEW {view['quoted']}")
+
+
+@contextlib.asynccontextmanager
+async def _half_restored() -> AsyncIterator[None]:
+    """Say, of whatever ends the block, that what is done stays."""
+    try:
+        async with server_errors("restoring the backup", when_lost="Wait until it is back"):
+            yield
+    except (BackupError, DatabaseError) as error:
+        todo = f"{error.todo.rstrip('.')}. {_HALF}" if error.todo else _HALF
+        raise type(error)(error.what, todo) from None
 
 
 async def present(

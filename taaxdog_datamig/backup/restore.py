@@ -11,10 +11,11 @@ from anyio import to_thread
 from taaxdog_datamig.backup.converge import Converge
 from taaxdog_datamig.backup.definitions import Definitions
 from taaxdog_datamig.backup.matching import match
+from taaxdog_datamig.backup.orphans import Orphans
 from taaxdog_datamig.backup.rebuild import Rebuild, present, under_way
 from taaxdog_datamig.backup.reports import RestoredTable, RestoreReport
 from taaxdog_datamig.errors import RefusedError, UnknownName
-from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pg.retry import DRIVER_ERRORS, server_errors
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _LOCK = 0x64617461_6D696772
 _LEDGER = "datamig"
 
 
-@server_errors("restoring the backup")
+@server_errors("restoring the backup", when_lost="When it is back, start the same restore again")
 async def restore(
     db: Database,
     backup: OpenBackup,
@@ -39,6 +40,7 @@ async def restore(
     dry_run: bool = False,
     exact: bool = False,
     cascade: bool = False,
+    orphans: Orphans = "refuse",
     jobs: int = 2,
 ) -> RestoreReport:
     """Restore a backup; see `BackupManager.restore`."""
@@ -53,7 +55,17 @@ async def restore(
             return await _rehearse(db, backup, wanted, began)
         if empty:
             return await _rebuild(db, backup, wanted, jobs, began)
-        return await _converge(db, backup, wanted, began, dry_run=dry_run, exact=exact, cascade=cascade)
+        return await _converge(
+            db,
+            backup,
+            wanted,
+            began,
+            dry_run=dry_run,
+            exact=exact,
+            cascade=cascade,
+            orphans=orphans,
+            whole=tables is None,
+        )
 
 
 def select(manifest: Manifest, tables: Collection[str] | None) -> list[BackedUpTable]:
@@ -82,10 +94,17 @@ def select(manifest: Manifest, tables: Collection[str] | None) -> list[BackedUpT
 @contextlib.asynccontextmanager
 async def _alone(db: Database) -> AsyncIterator[None]:
     """One restore at a time; the lock goes with the session, whatever ends it."""
-    async with db.acquire() as connection:
+    connection = await db.pool.acquire(timeout=20)
+    try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             raise RefusedError("another restore is at work in this database", "Wait until it has ended")
+        # It does nothing else meanwhile.
+        await connection.execute("SET idle_session_timeout = 0")
         yield
+    finally:
+        # A session that was lost must not hide what became of the restore.
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await db.pool.release(connection)
 
 
 async def _rehearse(
@@ -140,13 +159,29 @@ async def _converge(
     dry_run: bool,
     exact: bool,
     cascade: bool,
+    orphans: Orphans,
+    whole: bool,
 ) -> RestoreReport:
     tables = [table for table in wanted if table.schema != _LEDGER]
+    if not tables:
+        raise RefusedError(
+            f"schema {_LEDGER}, the record of runs, is left as it is, and nothing else was named",
+            "Name other tables; `datamig backup show` lists them",
+        )
     async with db.acquire() as connection, transaction(connection):
         # As when the backup was made: types outside pg_catalog are then spelled with their schema.
         await connection.execute("SET LOCAL search_path = ''")
         targets = await match(connection, tables)
-    converge = Converge(db=db, backup=backup, targets=targets, dry_run=dry_run, exact=exact, cascade=cascade)
+    converge = Converge(
+        db=db,
+        backup=backup,
+        targets=targets,
+        dry_run=dry_run,
+        exact=exact,
+        cascade=cascade,
+        orphans=orphans,
+        whole=whole,
+    )
     await converge.run()
     if len(tables) < len(wanted):
         converge.warnings.append(f"schema {_LEDGER}, the record of runs, was left as it is")
@@ -164,7 +199,8 @@ async def _converge(
                 kept=0 if exact else found.newer,
             )
             for label, found in sorted(converge.found.items())
-        ),
+        )
+        + ((converge.objects,) if converge.objects is not None else ()),
         cascaded=dict(converge.cascaded),
         drift=tuple(change for target in targets for change in target.drift),
         warnings=tuple(converge.warnings),

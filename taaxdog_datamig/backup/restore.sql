@@ -6,6 +6,21 @@ SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM unnest($1::text[], $2::text[]) AS w(schema, name)
 JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
 
+-- name: end_left
+-- Ends what pg_restore, called $1, still does for a restore that was killed; waits for it.
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = $1 AND usename = current_user
+
+-- name: whole_indexes
+-- What drops the indexes of the partitioned tables $1, `schema.name`, with those of their partitions, which
+-- pg_restore --clean would try to drop by themselves.
+SELECT CASE WHEN k.oid IS NULL THEN format('DROP INDEX %I.%I CASCADE', n.nspname, i.relname)
+            ELSE format('ALTER TABLE %I.%I DROP CONSTRAINT %I CASCADE', n.nspname, c.relname, k.conname) END AS sql
+FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid AND i.relkind = 'I' AND NOT i.relispartition
+JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_constraint k ON k.conindid = i.oid AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x')
+WHERE format('%s.%s', n.nspname, c.relname) = ANY ($1::text[])
+
 -- name: loading
 -- How rows get into a table: whether it may be emptied first, and the partitioned table through which they
 -- must go, since a hash of values of a type made here differs from database to database.

@@ -93,7 +93,10 @@ class DirectoryStore:
         path = self.folder / name
         unfinished = path.with_name(path.name + _UNFINISHED)
         try:
+            new = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in new:
+                _sync(folder.parent)
             with unfinished.open("wb") as file:
                 yield file.write
                 file.flush()

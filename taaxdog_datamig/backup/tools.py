@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Environment variable naming the folder that holds the programs; nothing else is then tried.
 OVERRIDE = "DATAMIG_POSTGRES_BIN"
+#: What the server calls the sessions of pg_restore. They outlive a restore that is killed.
+RESTORING = "taaxdog_datamig pg_restore"
 _USUAL = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
 
@@ -92,7 +94,7 @@ async def run(tool: Tool, words: Sequence[str], dsn: str, given: bytes | None = 
 
 
 async def complaints(tool: Tool, words: Sequence[str], dsn: str, options: str = "") -> list[str]:
-    """The errors that the program tells of, one line each; none when it succeeded.
+    """The errors that pg_restore tells of, one line each; none when it succeeded.
 
     What follows an error is left out: the server's detail may quote a row.
 
@@ -108,6 +110,7 @@ async def complaints(tool: Tool, words: Sequence[str], dsn: str, options: str = 
         **os.environ,
         "LC_ALL": "C",
         **given,
+        "PGAPPNAME": RESTORING,
         "PGOPTIONS": f"{given.get('PGOPTIONS', '')} {options}",
     }
     done = await anyio.run_process([str(tool.path), *words], check=False, env=environment)

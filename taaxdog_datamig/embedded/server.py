@@ -34,6 +34,13 @@ from taaxdog_datamig.errors import EmbeddedError
 
 LOG = "server.log"
 
+#: Environment variable naming the folder in which throw-away servers lie.
+FOLDER = "DATAMIG_EMBEDDED_DIR"
+
+#: Where they lie otherwise: not $TMPDIR, whose path may be too long for a socket, or closed to the server's
+#: account.
+FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108
+
 
 class EmbeddedServer:
     """A PostgreSQL server that lives no longer than this process, not even after `kill -9`.
@@ -46,7 +53,8 @@ class EmbeddedServer:
 
     Args:
         data: a folder to keep the database in: one of ours, or an empty or new one. None: a temporary
-            one in /tmp that is removed with the server.
+            one that is removed with the server, in DATAMIG_EMBEDDED_DIR, else in /tmp. In memory
+            (/dev/shm) a server makes databases and copies of them several times as fast.
         durable: what is committed survives a power cut. False trades that for speed. A throw-away
             server is never durable.
         settings: server settings that override ours, for example `{"max_connections": "200"}`.
@@ -204,12 +212,13 @@ class EmbeddedServer:
     def _make_run_folder(self) -> Path:
         """A temporary folder for the socket, and for everything when the server is a throw-away one."""
         if self._run is None:
-            # Not $TMPDIR, whose path may be too long for a socket, or closed to the server's account.
-            base = next((b for b in ("/tmp", "/var/tmp") if os.access(b, os.W_OK)), None)  # noqa: S108
-            self._run = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+            named = os.environ.get(FOLDER)
+            base = named or next((folder for folder in FOLDERS if os.access(folder, os.W_OK)), None)
+            self._run = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)).absolute()
             (self._run / MARKER).touch()
             if len(os.fsencode(Address(0, str(self._run), "65535").socket)) > SOCKET_PATH_LIMIT:
-                raise EmbeddedError(f"the path {self._run} is too long for a socket", "Make /tmp writable")
+                todo = f"Name a shorter one in {FOLDER}" if named else "Make /tmp writable"
+                raise EmbeddedError(f"the path {self._run} is too long for a socket", todo)
         return self._run
 
     def _let_go(self) -> None:

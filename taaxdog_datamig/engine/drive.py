@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+    from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.engine.reports import Plan, RunReport, RunValidation
     from taaxdog_datamig.engine.start import Started
     from taaxdog_datamig.engine.validating import Before
@@ -150,7 +151,10 @@ async def work(started: Started, plan: Plan, started_at: datetime) -> RunReport:
             report, proof=proof, resumed=started.resumed, estimated_rows=started.estimated_rows
         )
         report = with_validation(report, validation)
-        report = attrs.evolve(report, archive_id=await _finish_archive(started, report))
+        archive = await finish_archive(
+            job, migration=report.migration, version=report.version, at=report.finished_at
+        )
+        report = attrs.evolve(report, archive_id=archive)
         if not job.dry_run:
             await record_success(started, report)
     return report
@@ -184,9 +188,15 @@ async def _change_definitions(started: Started) -> None:
     failpoints.hit("after-ddl")
 
 
-async def _finish_archive(started: Started, report: RunReport) -> str | None:
-    """Write the archive's manifest, if anything was archived; returns the archive's id."""
-    job = started.job
+async def finish_archive(job: Job, *, migration: str, version: str, at: datetime) -> str | None:
+    """Write the archive's manifest, if anything was archived; returns the archive's id.
+
+    Args:
+        job: the run.
+        migration: its name.
+        version: of the migration.
+        at: when the run finished.
+    """
     if job.archive is None:
         return None
 
@@ -205,10 +215,10 @@ async def _finish_archive(started: Started, report: RunReport) -> str | None:
     finish = functools.partial(
         job.archive.finish,
         parts,
-        migration=report.migration,
-        version=report.version,
+        migration=migration,
+        version=version,
         database=job.db.server.database,
-        created_at=report.finished_at,
+        created_at=at,
         kid=record["kid"],
         data_key=record["data_key"] if record["kid"] else None,
     )

@@ -125,6 +125,8 @@ class Batch:
         if guard is None:
             raise LeaseLost(f"run {job.run_id} was taken over by another process")
         control: str | None = guard["control"]
+        if self.call.up:
+            job.heed(control)  # asked while the batch before was at work: nothing more is written
         return control
 
     async def _committed_before(self, connection: PoolConnectionProxy[Any]) -> Done | None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import BackupManager, store_of
-from taaxdog_datamig.backup.create import Wishes, create
+from taaxdog_datamig.backup.choosing import Wishes
+from taaxdog_datamig.backup.create import create
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.steps import step

@@ -30,6 +30,7 @@ async def held(job: Job) -> AsyncIterator[None]:
 
     Raises:
         LeaseLost: another process took the run over; the block is cancelled.
+        RunPaused, RunCancelled: somebody asked for it, and no chunk was written that would have seen it.
     """
     if job.dry_run:  # its ledger is nobody else's
         yield
@@ -44,18 +45,25 @@ async def held(job: Job) -> AsyncIterator[None]:
 async def _renew(job: Job) -> None:
     seconds = job.db.settings.lease_seconds
     renewed = time.monotonic()
+    asked: str | None = None
     while True:
         try:
             # One session for all: its end tells others at once that this process is gone.
             async with job.db.acquire() as connection:
                 while True:
-                    if not await job.ledger.runs.heartbeat(
+                    row = await job.ledger.runs.heartbeat(
                         connection, job.run_id, job.epoch, seconds, job.waiting
-                    ):
+                    )
+                    if row is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     renewed = time.monotonic()
                     if (position := await wal_position(connection)) is not None:
                         job.events.emit(WalRead(position=position))
+                    # A chunk heeds requests itself. Seen twice, nothing is at work that would: a backup, a
+                    # scan of what is done already, the proof.
+                    if asked is not None and row["control"] == asked:
+                        job.heed(asked)
+                    asked = row["control"]
                     await anyio.sleep(min(1.0, seconds / 3))
         except DRIVER_ERRORS as error:
             if classify(error) in {Fault.DATA, Fault.FATAL}:

@@ -75,7 +75,7 @@ async def merge_window(job: Job, sweep: int, claim: Claim) -> None:
     start = 0
     while start < len(groups):
         # The chunk size may have changed since the last one.
-        part = groups[start : start + _count(groups, start, job.size.rows)]
+        part = groups[start : start + group_count(groups, start, job.size.rows)]
 
         async def work(
             connection: PoolConnectionProxy[Any], mode: Mode, part: Sequence[Group] = part
@@ -87,7 +87,7 @@ async def merge_window(job: Job, sweep: int, claim: Claim) -> None:
         start += len(part)
 
 
-def _count(groups: Sequence[Group], start: int, rows: int) -> int:
+def group_count(groups: Sequence[Group], start: int, rows: int) -> int:
     """How many groups from `start` on have about so many duplicates; one at least."""
     taken = 0
     for count, group in enumerate(groups[start:]):
@@ -112,9 +112,15 @@ async def _read(job: Job, claim: Claim, sweep: int) -> list[Group]:
 
 
 async def read_groups(
-    connection: PoolConnectionProxy[Any], job: Job, number: int, window: Window, sweep: int
+    connection: PoolConnectionProxy[Any],
+    job: Job,
+    number: int,
+    window: Window,
+    sweep: int,
+    *,
+    refused: bool = False,
 ) -> list[Group]:
-    """As `_read`, over a connection at hand."""
+    """As `_read`, over a connection at hand; with `refused` those that have a refused duplicate instead."""
     merge = _merge_of(job, number)
     key = merge.primary.shape.key
     texts = ", ".join(f"d.{field.quoted}::text" for field in key)
@@ -123,9 +129,10 @@ async def read_groups(
     if sweep > 1:
         extra = [job.run_id, window.relation]
         free = (
-            f"NOT EXISTS (SELECT FROM {job.ledger.schema}.quarantine AS q WHERE q.run_id = $1"
-            f" AND q.relation = $2 AND q.key = ARRAY[{texts}])"
+            f"EXISTS (SELECT FROM {job.ledger.schema}.quarantine AS q WHERE q.run_id = $1"
+            f" AND q.relation = $2 AND q.key = ARRAY[{texts}]{' AND NOT q.left_alone' if refused else ''})"
         )
+        free = free if refused else f"NOT {free}"
     rows = await whole(
         connection,
         f"SELECT {texts}, d.place AS place, {free} AS free"
@@ -171,6 +178,11 @@ class MergeChunk:
     def shape(self) -> Shape:
         """The table, whole."""
         return self.plan.primary.shape
+
+    @property
+    def later(self) -> Sequence[Group]:
+        """Groups that were not what was read, or not to be had."""
+        return self._later
 
     async def merge(self, groups: Sequence[Group], mode: Mode) -> Written:
         """Lock the groups, look whether they still are what was read, and merge them."""

@@ -18,6 +18,7 @@ from taaxdog_datamig.engine.writer import ChunkWriter, Written
 from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.ledger import Refusal, outside_quarantine
 from taaxdog_datamig.pg.retry import Fault, classify, describe, sqlstate
+from taaxdog_datamig.pg.rows import transposed
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
@@ -154,6 +155,24 @@ class WindowPurge:
         rows = await self._roots(connection, (self.window.start, 0), mode, limit + 1)
         written, complete = await self._delete_families(connection, [tuple(row)[1:] for row in rows], mode)
         return written, complete and len(rows) <= limit
+
+    async def delete_named(
+        self, connection: PoolConnectionProxy[Any], keys: Sequence[Key], mode: Mode
+    ) -> tuple[Written, set[Key], set[Key]]:
+        """Delete those of the rows that are still pending, each in a savepoint of its own.
+
+        Returns what was done, which rows were had and which are pending and locked by others.
+        """
+        arguments = transposed(keys, len(self.shape.key))
+        where = f"({self.target.pending}) AND {self.shape.among(1)}"
+        names = ", ".join(f"t.{field.quoted}::text" for field in self.shape.key)
+        pending = await connection.fetch(
+            f"SELECT {names} FROM {self.shape.source} AS t WHERE {where}", *arguments
+        )
+        rows = await connection.fetch(self._lock_sql(where, mode), *arguments)
+        had = [tuple(row)[1:] for row in rows]
+        written = await self._one_by_one(connection, had)
+        return written, set(had), {tuple(row) for row in pending} - set(had)
 
     async def families(self) -> None:
         """Delete rows with what refers to them, some at a time."""

@@ -37,9 +37,10 @@ from taaxdog_datamig.engine.preflight import (
     old_transaction_warning,
 )
 from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport, RunOptions, RunReport
-from taaxdog_datamig.engine.start import Proposal, await_session_end, start, start_dry
+from taaxdog_datamig.engine.retry import nothing_refused, retry
+from taaxdog_datamig.engine.start import Proposal, await_session_end, retake, start, start_dry
 from taaxdog_datamig.engine.steps import step
-from taaxdog_datamig.engine.undo import undo
+from taaxdog_datamig.engine.undo import built_upon, undo
 from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
     DatamigError,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.engine.drive import Steps
     from taaxdog_datamig.engine.reports import QuarantineRecord, RunDetails, RunRecord
+    from taaxdog_datamig.engine.retry_reports import RetryReport
     from taaxdog_datamig.engine.rollback import Restore
     from taaxdog_datamig.migration import Target
     from taaxdog_datamig.pg.database import Database
@@ -317,6 +319,73 @@ class Runner:
     async def quarantine(self, ref: str, limit: int = 1000) -> list[QuarantineRecord]:
         """Rows that a run refused."""
         return await control.quarantine(self.db, ref, limit)
+
+    async def retry_quarantined(self, ref: str) -> RetryReport:
+        """Do the rows again that a run refused: no other, on the same record, each exactly once.
+
+        Args:
+            ref: the run's id, the beginning of it, or a migration's name for its latest run.
+
+        Returns:
+            What became of each. A run that had succeeded has succeeded afterwards, another one is paused.
+
+        Raises:
+            UsageError: the run was rolled back or has failed.
+            RefusedError: a later run has changed the same tables, or the migration does not apply any more.
+            LeaseHeld: a live process works on the run, or another run on its tables is unfinished.
+            And what `run` raises; rows that were done before stay done.
+        """
+        async with server_errors("reading the ledger"):
+            record = await control.find(self.db, ref)
+        if record["status"] in {"rolling_back", "rolled_back", "failed"}:
+            ended = record["status"].replace("_", " ")
+            raise UsageError(
+                f"run {record['id']} is {ended}: it has no rows to retry", "Run it again instead"
+            )
+        if not record["quarantined"]:
+            return nothing_refused(record)
+        async with server_errors("preparing the retry"):
+            job = await retake(await self._proposed_again(record), record)
+        return await retry(job, record)
+
+    async def _proposed_again(self, record: asyncpg.Record) -> Proposal:
+        """A run as it was begun, with the migration as it is now."""
+        begun = RunOptions(**orjson.loads(record["options"]))
+        # All of them may be refused again: that is for the report to tell.
+        options = attrs.evolve(begun, dry_run=False, max_quarantine=record["quarantined"])
+        await await_session_end(self.db, self.events, record["migration"])
+        if other := await built_upon(self.db, Ledger.of(), record):
+            raise RefusedError(
+                f"run {other['id']} of {other['migration']} has changed the same tables since",
+                f"Take the rows up in a run of their own: `datamig run {record['migration']} --force`",
+            )
+        migration = await self._migration(record["migration"], dry_run=False, arguments=begun.arguments)
+        if not isinstance(migration, DeclaredMigration):
+            raise RefusedError(f"{migration.name} has no rows of its own to retry")
+        try:
+            targets = await migration.targets()
+        except NotApplicable as answer:
+            raise RefusedError(f"{migration.name} does not apply here any more: {answer}") from None
+        keyring = migration.context.keyring
+        await check_targets(self.db, migration, targets, keyring)
+        async with self.db.acquire() as connection:
+            await install(connection, self.settings, self.events)
+            await check_keys(connection, Ledger.of(), keyring)
+        if warning := check_archive(self.settings, targets, keyring):
+            self.events.emit(Warned(message=warning))
+        return Proposal(
+            db=self.db,
+            migration=migration,
+            targets=targets,
+            plan=Plan(
+                migration=migration.name,
+                version=migration.version,
+                description=migration.description,
+                applicable=True,
+            ),
+            options=options,
+            events=self.events,
+        )
 
     async def _migration(
         self, name: str, *, dry_run: bool, arguments: Mapping[str, str] | None = None

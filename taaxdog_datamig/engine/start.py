@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from taaxdog_datamig.validation.extent import Extent
 
 
+#: How often it is asked whether a killed process's session has ended, seconds. Most end in milliseconds.
+_SESSION_POLL = 0.05
+
+
 @attrs.frozen(kw_only=True)
 class Proposal:
     """A run that passed its checks and may begin."""
@@ -143,8 +147,10 @@ async def await_session_end(db: Database, events: EventBus, migration: str) -> N
             left = await ledger.runs.find(connection, migration=migration, status=UNFINISHED, limit=1)
         if not left or not left[0]["alive"] or not owner_is_dead(left[0]["owner"]):
             return
-        events.emit(Waiting(reason="the session of the killed process has not ended yet", seconds=0.2))
-        await anyio.sleep(0.2)
+        events.emit(
+            Waiting(reason="the session of the killed process has not ended yet", seconds=_SESSION_POLL)
+        )
+        await anyio.sleep(_SESSION_POLL)
 
 
 def refuse_alive(record: asyncpg.Record) -> None:
@@ -196,17 +202,8 @@ async def start(proposal: Proposal) -> Started:
                 proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
-        sealer = BlobSealer(None if master is None else data_key)
-        archive: ArchiveWriter | None = None
-        if any(target.action != "update" for target in proposal.targets):
-            archive = _archive(proposal, run_id, sealer, master)
-            _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
-        epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds)
-        quarantined = await ledger.work.count_quarantine(connection, run_id)
+        job = await _lease(connection, proposal, run_id, data_key, master, shapes)
     failpoints.hit("after-begin-run")
-    job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
-    job.archive = archive
-    job.quarantined = quarantined
     job.backup_id = None if record is None else record["backup_id"]
     done = record is not None and record["ddl_done"]
     return Started(
@@ -220,6 +217,68 @@ async def start(proposal: Proposal) -> Started:
         extent=proposal.extent,
         touched=proposal.touched,
     )
+
+
+async def retake(proposal: Proposal, record: asyncpg.Record) -> Job:
+    """Take the lease of a run that is over, or paused, to do its refused rows again.
+
+    Raises:
+        LeaseHeld: a live process works on it, or another run on one of its tables is unfinished.
+        PlanDrift: the tables of the run are not those of the migration any more.
+    """
+    db, ledger, run_id = proposal.db, Ledger.of(), record["id"]
+    async with db.acquire() as connection, transaction(connection):
+        await connection.execute("SET LOCAL lock_timeout = '10s'")
+        await ledger.runs.lock(connection)
+        (now,) = await ledger.runs.find(connection, run_id=run_id)
+        refuse_alive(now)
+        await refuse_others(connection, ledger, record)
+        data_key, _ = open_data_key(record, proposal.keyring)
+        shapes, _ = stored_targets(record)
+        proposal = attrs.evolve(proposal, targets=_matched(proposal.targets, shapes, run_id))
+        await ledger.runs.retry(connection, run_id)
+        entry = {"actor": actor(db.server.role), "rows": now["quarantined"]}
+        await ledger.audit.append(connection, "retry-started", run_id, entry)
+        job = await _lease(connection, proposal, run_id, data_key, record["kid"], shapes)
+    failpoints.hit("after-begin-run")
+    job.backup_id = record["backup_id"]
+    return job
+
+
+async def refuse_others(connection: PoolConnectionProxy[Any], ledger: Ledger, record: asyncpg.Record) -> None:
+    """Refuse while another run works on a run's tables.
+
+    Raises:
+        LeaseHeld: with what to do about it.
+    """
+    for other in await ledger.runs.overlapping(connection, record["migration"], record["relations"]):
+        if other != record["id"]:
+            raise LeaseHeld(
+                f"run {other} works on the same tables and is unfinished",
+                f"Finish it (`datamig resume {other}`) or undo it (`datamig rollback {other}`) first",
+            )
+
+
+async def _lease(
+    connection: PoolConnectionProxy[Any],
+    proposal: Proposal,
+    run_id: uuid.UUID,
+    data_key: bytes,
+    master: str | None,
+    shapes: Sequence[Shape],
+) -> Job:
+    """Take the lease, inside the transaction that decides who works on the run."""
+    ledger = Ledger.of()
+    sealer = BlobSealer(None if master is None else data_key)
+    archive: ArchiveWriter | None = None
+    if any(target.action != "update" for target in proposal.targets):
+        archive = _archive(proposal, run_id, sealer, master)
+        _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
+    epoch = await ledger.runs.take(connection, run_id, proposal.db.settings.lease_seconds)
+    job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
+    job.archive = archive
+    job.quarantined = await ledger.work.count_quarantine(connection, run_id)
+    return job
 
 
 def _archive(proposal: Proposal, run_id: uuid.UUID, sealer: BlobSealer, kid: str | None) -> ArchiveWriter:

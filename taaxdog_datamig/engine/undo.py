@@ -19,8 +19,14 @@ from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import RollbackReport, RunOptions
 from taaxdog_datamig.engine.rollback import Restored, restore_chunks, restore_definitions
-from taaxdog_datamig.engine.start import await_session_end, open_data_key, refuse_alive, stored_targets
-from taaxdog_datamig.errors import DatamigError, LeaseHeld, LeaseLost, RefusedError
+from taaxdog_datamig.engine.start import (
+    await_session_end,
+    open_data_key,
+    refuse_alive,
+    refuse_others,
+    stored_targets,
+)
+from taaxdog_datamig.errors import DatamigError, LeaseLost, RefusedError
 from taaxdog_datamig.events import Warned
 from taaxdog_datamig.ledger import Ledger, actor
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, sqlstate
@@ -79,13 +85,19 @@ async def settle_failure(started: Started, error: Exception) -> None:
     job = started.job
     reason = str(error) if isinstance(error, DatamigError) else f"unexpected {type(error).__name__}"
 
-    async def give_up(connection: PoolConnectionProxy[Any]) -> None:
+    async def give_up(connection: PoolConnectionProxy[Any]) -> int:
         async with transaction(connection):
-            await _guard(connection, job)
+            # A worker that its executor has lost sight of must not write behind the rollback's back.
+            epoch = await job.ledger.runs.fence(connection, job.run_id, job.epoch)
+            if epoch is None:
+                if await job.ledger.runs.is_fenced(connection, job.run_id, job.epoch):
+                    return job.epoch + 1  # by an earlier try, whose answer was lost
+                raise LeaseLost(f"run {job.run_id} was taken over by another process")
             await job.ledger.runs.set_status(connection, job.run_id, "rolling_back", reason)
             await job.ledger.audit.append(connection, "run-failed", job.run_id, {"reason": reason})
+            return epoch
 
-    await steadily(job, "recording a failure", give_up)
+    job.epoch = await steadily(job, "recording a failure", give_up)
     try:
         async with held(job):
             await _roll_back(job, started.ddl, reason, started.restore)
@@ -132,7 +144,11 @@ async def undo(
         raise RefusedError(
             f"run {record['id']} was rolled back at {record['completed_at']:%Y-%m-%d %H:%M:%S} UTC"
         )
-    await _refuse_built_upon(db, ledger, record)
+    if other := await built_upon(db, ledger, record):
+        raise RefusedError(
+            f"run {other['id']} of {other['migration']} has changed the same tables since",
+            f"Roll that one back first: `datamig rollback {other['id']}`",
+        )
     data_key, sealed = open_data_key(record, keyring)
     shapes, ddl = stored_targets(record)
     epoch = 0
@@ -142,12 +158,7 @@ async def undo(
             await ledger.runs.lock(connection)
             (again,) = await ledger.runs.find(connection, run_id=record["id"])
             refuse_alive(again)
-            for other in await ledger.runs.overlapping(connection, record["migration"], record["relations"]):
-                if other != record["id"]:
-                    raise LeaseHeld(
-                        f"run {other} works on the same tables and is unfinished",
-                        f"Finish it (`datamig resume {other}`) or undo it (`datamig rollback {other}`) first",
-                    )
+            await refuse_others(connection, ledger, record)
             await ledger.runs.reopen(connection, record["id"], "rolling_back")
             await ledger.audit.append(
                 connection, "rollback-started", record["id"], {"actor": actor(db.server.role)}
@@ -184,21 +195,19 @@ def _workers(db: Database, record: asyncpg.Record) -> int:
     return max(1, min(wanted, db.pool.get_max_size() - 3))
 
 
-async def _refuse_built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> None:
-    """Refuse while a later run has changed the same tables: its before-images would not fit any more."""
+async def built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> asyncpg.Record | None:
+    """A later run that has changed the same tables: undoing them out of order would meet its values."""
     async with db.acquire() as connection:
         for other in await ledger.runs.find(connection, limit=1000):
             if other["started_at"] <= record["started_at"]:
-                return
+                return None
             if (
                 other["status"] not in {"rolled_back", "failed"}
                 and other["changed"]
                 and set(other["relations"]) & set(record["relations"])
             ):
-                raise RefusedError(
-                    f"run {other['id']} of {other['migration']} has changed the same tables since",
-                    f"Roll that one back first: `datamig rollback {other['id']}`",
-                )
+                return other
+    return None
 
 
 async def _roll_back(

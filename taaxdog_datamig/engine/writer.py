@@ -82,6 +82,8 @@ class Committed:
     control: str | None = None
     #: Rows in quarantine, all chunks together; None when this one added none.
     in_quarantine: int | None = None
+    #: By an earlier try, whose acknowledgement was lost.
+    before: bool = False
 
     @property
     def nothing(self) -> bool:
@@ -124,7 +126,7 @@ class ChunkWriter:
 
         Raises:
             LeaseLost: another process has taken the run over; nothing was written.
-            RunPaused, RunCancelled, QuarantineExceeded: after the commit, see `Job.heed`.
+            RunPaused, RunCancelled, QuarantineExceeded: before the chunk or after its commit, see `Job.heed`.
             ServerRefused, DatabaseUnavailable: see `apply.persistently`.
         """
         token = uuid.uuid4()
@@ -164,6 +166,7 @@ class ChunkWriter:
     async def _transaction(self, token: uuid.UUID, relation: str, work: Work, mode: Mode) -> Committed:
         job, settings = self.job, self.job.db.settings
         started = time.monotonic()
+        before: Committed | None = None
         async with (self.lane or job).connect() as connection:
             try:
                 async with transaction(connection):
@@ -177,6 +180,8 @@ class ChunkWriter:
                     )
                     if guard is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
+                    # Asked while the chunk before was at work: nothing more is written.
+                    job.heed(guard["control"])
                     written = await work(connection, mode)
                     failpoints.hit("after-update")
                     # Asked after the update: by now the lost transaction has either ended or made us wait.
@@ -184,7 +189,9 @@ class ChunkWriter:
                         mode.uncertain
                         and (done := await job.ledger.work.find_chunk(connection, token)) is not None
                     ):
-                        return Committed(**done, control=guard["control"])
+                        # This try has met other rows by now, and must not change them under its name.
+                        before = Committed(**done, control=guard["control"], before=True)
+                        raise Undone  # noqa: TRY301 - the transaction must see it
                     if written.nothing:
                         return Committed(control=guard["control"])
                     parts = await self._archive(token, written)
@@ -207,6 +214,8 @@ class ChunkWriter:
                     if job.dry_run:
                         raise Undone  # noqa: TRY301 - the transaction must see it
             except Undone:
+                if before is not None:
+                    return before
                 job.deleted.update(deleted_rows(written.effects))
                 job.preview.add(written.preview or Preview.of_effects(written.effects))
                 await job.ledger.work.add_chunk(connection, entry, self._table, None)

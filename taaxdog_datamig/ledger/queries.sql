@@ -21,6 +21,13 @@ INSERT INTO datamig.leases (run_id, epoch) SELECT id, 0 FROM run
 -- name: bump_epoch
 UPDATE datamig.leases SET epoch = epoch + 1 WHERE run_id = $1 RETURNING epoch
 
+-- name: fence
+UPDATE datamig.leases SET epoch = epoch + 1 WHERE run_id = $1 AND epoch = $2 RETURNING epoch
+
+-- name: is_fenced
+SELECT EXISTS (SELECT FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
+               WHERE l.run_id = $1 AND l.epoch = $2 + 1 AND r.owner = $3 AND r.status = 'rolling_back')
+
 -- name: own
 UPDATE datamig.runs
 SET owner = $2, backend = pg_backend_pid(),
@@ -42,7 +49,7 @@ SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, backend = pg_backend_p
     lease_expires = CASE WHEN r.completed_at IS NULL
                          THEN clock_timestamp() + make_interval(secs => $4::float8) END
 FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
-RETURNING r.control
+RETURNING CASE WHEN r.completed_at IS NULL THEN r.control END AS control
 
 -- name: release
 UPDATE datamig.runs r SET owner = NULL, backend = NULL, backend_start = NULL, lease_expires = NULL
@@ -53,7 +60,7 @@ FROM datamig.leases l WHERE r.id = $1 AND l.run_id = r.id AND l.epoch = $2
 -- `hot` counts what the session has not reported yet, earlier chunks included: the difference is ours.
 SELECT r.control, coalesce(pg_stat_get_xact_tuples_hot_updated(to_regclass($3)::oid), 0) AS hot
 FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
-WHERE l.run_id = $1 AND l.epoch = $2 FOR SHARE OF l
+WHERE l.run_id = $1 AND l.epoch = $2 AND ($4::text IS NULL OR r.status = $4) FOR SHARE OF l
 
 -- name: open_chunk
 -- What a chunk's transaction begins with, in one statement: its settings, then the same as `guard`. The
@@ -105,7 +112,14 @@ SET status = 'succeeded', completed_at = clock_timestamp(), affected_rows = $2, 
 WHERE id = $1 AND status <> 'succeeded' RETURNING id
 
 -- name: reopen
-UPDATE datamig.runs SET status = $2, completed_at = NULL, control = NULL WHERE id = $1
+-- Who goes on with a run must prove it again: it counts as succeeded no more.
+UPDATE datamig.runs
+SET status = $2, completed_at = NULL, control = NULL, report = CASE WHEN $2 <> 'running' THEN report END
+WHERE id = $1
+
+-- name: retry
+-- Its report is kept: with it the run had succeeded, and has again when the retry is over.
+UPDATE datamig.runs SET status = 'running', completed_at = NULL, control = NULL WHERE id = $1
 
 -- name: set_affected
 UPDATE datamig.runs SET affected_rows = $2 WHERE id = $1
@@ -190,6 +204,24 @@ ON CONFLICT DO NOTHING
 SELECT tablename, relation, key, code, reason, left_alone, at FROM datamig.quarantine
 WHERE run_id = $1 ORDER BY relation, key LIMIT $2
 
+-- name: refused_tables
+SELECT tablename, relation, to_regclass(relation) IS NULL AS gone, clock_timestamp() AS now FROM datamig.quarantine
+WHERE run_id = $1 AND NOT left_alone GROUP BY 1, 2 ORDER BY 1, 2
+
+-- name: refused
+SELECT key FROM datamig.quarantine
+WHERE run_id = $1 AND relation = $2 AND NOT left_alone AND at < $5 AND key > $3::text[] ORDER BY key LIMIT $4
+
+-- name: entries
+SELECT key, code, reason, left_alone, at FROM datamig.quarantine
+WHERE run_id = $1 AND relation = $2
+  AND key IN (SELECT ARRAY(SELECT json_array_elements_text(k::json)) FROM unnest($3::text[]) AS u(k))
+
+-- name: lift
+DELETE FROM datamig.quarantine
+WHERE run_id = $1 AND relation = $2 AND NOT left_alone
+  AND key IN (SELECT ARRAY(SELECT json_array_elements_text(k::json)) FROM unnest($3::text[]) AS u(k))
+
 -- name: count_quarantine
 SELECT count(*) FROM datamig.quarantine WHERE run_id = $1 AND NOT left_alone
 
@@ -251,10 +283,13 @@ ON CONFLICT DO NOTHING
 -- name: conflicts
 SELECT tablename, relation, key FROM datamig.conflicts WHERE run_id = $1 ORDER BY relation, key LIMIT $2
 
+-- name: last_chunk
+SELECT coalesce(max(id), 0) FROM datamig.chunks WHERE run_id = $1
+
 -- name: sample_chunks
 SELECT c.id, c.target, c.relation, b.image
 FROM datamig.chunks c JOIN datamig.before_images b ON b.chunk_id = c.id
-WHERE c.run_id = $1
+WHERE c.run_id = $1 AND c.id > $3
 ORDER BY hashint8(c.id) LIMIT $2
 
 -- name: put_task

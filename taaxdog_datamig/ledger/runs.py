@@ -106,10 +106,9 @@ class Runs:
         epoch: int,
         seconds: float,
         waiting: str | None,
-    ) -> bool:
-        """Renew the lease; False when another process has taken it."""
-        row = await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
-        return row is not None
+    ) -> asyncpg.Record | None:
+        """Renew the lease; returns the run's `control`, or None when another process has taken the lease."""
+        return await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
 
     async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:
         """Give the lease back, if we still hold it."""
@@ -120,9 +119,12 @@ class Runs:
     ) -> asyncpg.Record | None:
         """Inside a chunk's transaction: None when the lease is lost.
 
-        Else the run's `control`, and `hot`: where the count of heap-only updates of `relation` stands.
+        Else the run's `control`, and `hot`: where the count of heap-only updates of `relation` stands. With a
+        relation it is a chunk that goes forward, for which the run must be running: a worker that an executor
+        has lost sight of may come with it when the run is over, or being rolled back.
         """
-        return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class")
+        status = "running" if relation else None
+        return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class", status)
 
     async def open_chunk(
         self,
@@ -199,6 +201,22 @@ class Runs:
     async def reopen(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, status: str) -> None:
         """Set an unfinished status; the error of a run that is being rolled back is kept."""
         await connection.execute(self._sql["reopen"], run_id, status)
+
+    async def retry(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> None:
+        """Set it running, to do refused rows again."""
+        await connection.execute(self._sql["retry"], run_id)
+
+    async def fence(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> int | None:
+        """Wait for the open chunks of our own workers, and let none of them commit another.
+
+        Returns the new epoch, or None when the lease under the old one is lost.
+        """
+        value: int | None = await connection.fetchval(self._sql["fence"], run_id, epoch)
+        return value
+
+    async def is_fenced(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> bool:
+        """Whether it was this process that ended the epoch, by `fence`, to roll the run back."""
+        return bool(await connection.fetchval(self._sql["is_fenced"], run_id, epoch, owner()))
 
     async def request(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, control: str | None

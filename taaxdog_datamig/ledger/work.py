@@ -13,6 +13,7 @@ from taaxdog_datamig.planning import Window
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -286,11 +287,48 @@ class Work:
         """Rows listed with the run: tablename, relation, key, code, reason, left_alone, at."""
         return await connection.fetch(self._sql["quarantine"], run_id, limit)
 
-    async def sample(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int
+    async def refused_tables(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID
     ) -> list[asyncpg.Record]:
-        """Some chunks with their images, spread over the run."""
-        return await connection.fetch(self._sql["sample_chunks"], run_id, limit)
+        """Where refused rows are: tablename, relation, whether that is gone; and what time it is."""
+        return await connection.fetch(self._sql["refused_tables"], run_id)
+
+    async def refused(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        relation: str,
+        *,
+        after: Key,
+        limit: int,
+        before: datetime,
+    ) -> list[Key]:
+        """Rows of a heap beyond a key that were refused before some time, in the order of their keys."""
+        rows = await connection.fetch(self._sql["refused"], run_id, relation, list(after), limit, before)
+        return [tuple(row["key"]) for row in rows]
+
+    async def entries(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, relation: str, keys: Sequence[Key]
+    ) -> dict[Key, asyncpg.Record]:
+        """Those of the rows that are listed with the run: key, code, reason, left_alone, at."""
+        rows = await connection.fetch(self._sql["entries"], run_id, relation, _keys(keys))
+        return {tuple(row["key"]): row for row in rows}
+
+    async def lift(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, relation: str, keys: Sequence[Key]
+    ) -> None:
+        """Take refused rows out of quarantine."""
+        await connection.execute(self._sql["lift"], run_id, relation, _keys(keys))
+
+    async def last_chunk(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> int:
+        """The number of the run's newest chunk; 0 before the first."""
+        return int(await connection.fetchval(self._sql["last_chunk"], run_id))
+
+    async def sample(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int, after: int = 0
+    ) -> list[asyncpg.Record]:
+        """Some chunks with their images, spread over the run, or over what came after a chunk."""
+        return await connection.fetch(self._sql["sample_chunks"], run_id, limit, after)
 
     async def next_to_restore(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, before: int

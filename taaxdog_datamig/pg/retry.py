@@ -107,7 +107,10 @@ _ACCESS_CHECKS = {"aclcheck_error", "check_enable_rls"}
 #: SQLSTATE to (what, todo) for refusals that a person can mend.
 _REFUSALS = {
     "42501": ("the role may not do this", "Grant it, or connect as the tables' owner"),
-    "53100": ("the server's disk is full", "Free space on it, then start the same run again: it goes on"),
+    "53100": (
+        "the server's disk is full",
+        "Free space on it, then start the same again: a run goes on where it stopped",
+    ),
     "53200": ("the server is out of memory", "Start the same run again with a smaller --batch-size"),
     "40001": (
         "the server could not keep its view of the rows, such as on a standby that has to replay changes",

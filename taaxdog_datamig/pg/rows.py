@@ -159,6 +159,13 @@ class Shape:
         texts = ", ".join(f"t.{ident(f.column)}::text AS {ident(f.column)}" for f in self.columns)
         return f"{head} || (SELECT row_to_json(x)::text FROM (SELECT {texts}) AS x) || '}}'"
 
+    def among(self, first: int) -> str:
+        """SQL condition: the row `t` is one of those named by one text[] a key column, from $`first` on."""
+        names, arrays = bound(len(self.key), first)
+        keys = ", ".join(f"t.{field.quoted}" for field in self.key)
+        given = ", ".join(f"s.x{i}::{field.type}" for i, field in enumerate(self.key))
+        return f"({keys}) IN (SELECT {given} FROM unnest({arrays}) AS s({names}))"
+
     def present_sql(self) -> str:
         """Positions of those of the rows named by $1.. that exist, in the table or a partition of it."""
         names, arrays = bound(len(self.key))

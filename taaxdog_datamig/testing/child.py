@@ -21,7 +21,7 @@ from taaxdog_datamig.settings import Settings
 
 async def do(task: dict[str, Any]) -> dict[str, Any]:
     """Run or roll back; returns the report as JSON values."""
-    settings = Settings.load(database_url=task["dsn"])
+    settings = Settings.load(database_url=task["dsn"], **task.get("settings", {}))
     kinds = [*BUILTIN]
     if task["module"]:
         kind: Any = importlib.import_module(task["module"])

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-import secrets
 import signal
-import sys
-import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import anyio
-import asyncpg
 import attrs
-import orjson
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.errors import SettingsError
-from taaxdog_datamig.migration import (
-    DeclaredMigration,
-    MigrationContext,
-    NotApplicable,
-    Registry,
-    arguments_of,
-)
+from taaxdog_datamig.migration import Registry
 from taaxdog_datamig.migrations import BUILTIN
-from taaxdog_datamig.pg import Database
-from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
-from taaxdog_datamig.testing.states import State, database_state, differences
+from taaxdog_datamig.testing.faults import FAULTS, Restartable, Trial, checked
+from taaxdog_datamig.testing.harness import Harness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from taaxdog_datamig.migration import BaseMigration, Target
+    from taaxdog_datamig.migration import BaseMigration
+    from taaxdog_datamig.testing.states import State
 
-#: Rows named in an assertion's message.
-_SHOWN = 10
 #: Kills by the clock before a run is left alone to finish.
 _PATIENCE = 200
 
@@ -54,114 +38,8 @@ class CrashReport:
     #: Failpoints that the migration never passes.
     not_reached: tuple[str, ...]
     random_kills: int
-
-
-@attrs.frozen(kw_only=True)
-class _Ended:
-    code: int
-    report: dict[str, Any]
-    seconds: float
-
-
-@attrs.define
-class _Harness:
-    dsn: str
-    migration: type[BaseMigration]
-    builtin: bool
-    options: Mapping[str, Any]
-    environ: Mapping[str, str]
-    copies: list[str] = attrs.field(factory=list)
-
-    async def copy(self) -> str:
-        """A copy of the database; returns its URL."""
-        name = f"datamig_crash_{secrets.token_hex(4)}"
-        source = urlsplit(self.dsn).path.lstrip("/")
-        connection = await asyncpg.connect(self._at("postgres"))
-        try:
-            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
-        finally:
-            await connection.close()
-        self.copies.append(name)
-        return self._at(name)
-
-    async def drop_copies(self) -> None:
-        connection = await asyncpg.connect(self._at("postgres"))
-        try:
-            for name in self.copies:
-                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        finally:
-            await connection.close()
-
-    def _at(self, database: str) -> str:
-        return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{database}"))
-
-    async def child(
-        self, dsn: str, action: str = "run", *, failpoint: str = "", kill_after: float | None = None
-    ) -> _Ended:
-        """Run or roll back in a process of its own, which may die at a failpoint or after some seconds."""
-        task = {
-            "dsn": dsn,
-            "migration": self.migration.name,
-            "module": "" if self.builtin else self.migration.__module__,
-            "class": self.migration.__qualname__,
-            "action": action,
-            "options": dict(self.options),
-        }
-        environ = {**os.environ, **self.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        environ.pop(failpoints.VARIABLE, None)
-        if failpoint:
-            environ[failpoints.VARIABLE] = failpoint
-        began = time.monotonic()
-        command = [sys.executable, "-m", "taaxdog_datamig.testing.child"]
-        async with await anyio.open_process(command, env=environ, stderr=None) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            await process.stdin.send(orjson.dumps(task))
-            await process.stdin.aclose()
-            output = b""
-            with anyio.move_on_after(kill_after):
-                async for part in process.stdout:
-                    output += part
-                await process.wait()
-            if process.returncode is None:
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
-            code = process.returncode
-        assert code is not None
-        return _Ended(code=code, report=orjson.loads(output or b"{}"), seconds=time.monotonic() - began)
-
-    async def finish(self, dsn: str, action: str = "run") -> _Ended:
-        """Run to the end, undisturbed."""
-        ended = await self.child(dsn, action)
-        assert ended.code == 0, f"{action} of {self.migration.name} ended with {ended.report}"
-        return ended
-
-    async def state(self, dsn: str) -> State:
-        settings = Settings.load(database_url=dsn, environ={**os.environ, **self.environ})
-        async with Database.connect(settings=settings) as db:
-            async with db.acquire() as connection:
-                profile = await FittedProfile.fit(connection, Profile.load(settings.profile))
-            context = MigrationContext(
-                db=db,
-                settings=settings,
-                profile=profile,
-                keyring=Keyring.from_settings(settings),
-                dry_run=True,
-            )
-            arguments = arguments_of(self.migration, self.options.get("arguments"))
-            migration = self.migration(attrs.evolve(context, arguments=arguments))
-            targets: Sequence[Target] = ()
-            if isinstance(migration, DeclaredMigration):
-                with contextlib.suppress(NotApplicable):
-                    targets = await migration.targets()
-            reveals = {
-                target.table.relation.label: (
-                    {field.column: field.name for field in target.shape.columns},
-                    target.reveal,
-                )
-                for target in targets
-            }
-            return await database_state(db, reveals)
+    #: The other faults that it met.
+    faults: tuple[str, ...] = ()
 
 
 async def assert_crash_safe(
@@ -171,6 +49,8 @@ async def assert_crash_safe(
     points: Iterable[str] = failpoints.NAMES,
     random_kills: int = 5,
     seed: int = 0,
+    faults: Iterable[str] = (),
+    server: Restartable | None = None,
     environ: Mapping[str, str] | None = None,
     **options: Any,
 ) -> CrashReport:
@@ -180,7 +60,15 @@ async def assert_crash_safe(
     copy is migrated in peace. Others are migrated by processes that get SIGKILL at each failpoint and at
     random moments, and are started again each time. In the end every row must mean the same as in the
     first copy, the ledger must count each changed row once, and a rollback, killed as well, must give
-    back the original, byte for byte.
+    back the original, byte for byte. The same is asserted of runs that meet other faults:
+
+    - `lost-acknowledgement`: commits are done and their answers do not arrive;
+    - `cut-connection`: connections are cut through a proxy, in the middle of what either side says;
+    - `pause` and `cancel` are asked for while chunks are at work. At most the chunk that each worker is at is
+      committed after that, then the run is resumed, or all of it is rolled back and it is run again;
+    - `takeover`: a process stands still until another has taken over its run, and then goes on;
+    - `executor`: calls of workers are lost, duplicated, delayed, cut off, and forgotten while they go on;
+    - `restart`: the server dies in the middle of the run and of its rollback, and is started again.
 
     Args:
         migration: the name of a built-in migration, or a class that can be imported by module and name.
@@ -188,6 +76,9 @@ async def assert_crash_safe(
         points: where to kill; `failpoints.NAMES` are all there are.
         random_kills: how many kills by the clock.
         seed: of those moments.
+        faults: which of them; `FAULTS` are all there are.
+        server: on which the database is, for `restart`: an `EmbeddedServer`, or whatever has its `crash` and
+            `start`.
         environ: what the processes need besides this one's environment, such as keys.
         options: fields of `RunOptions`. A small `batch_size` makes more chunks, thus more places to die.
             No run makes a backup unless `skip_backup=False` is given.
@@ -195,13 +86,15 @@ async def assert_crash_safe(
     Raises:
         AssertionError: names the first rows that differ, by table and primary key.
         SettingsError: no database is named.
+        UsageError: there is no such fault, or no server to restart.
     """
+    chosen = checked(faults, server)
     registry = Registry.load(BUILTIN)
     kind = registry.get(migration) if isinstance(migration, str) else migration
     dsn = dsn or Settings.load(environ={**os.environ, **(environ or {})}).database_url
     if dsn is None:
         raise SettingsError("no database is named", "Give a URL, or set DATABASE_URL")
-    harness = _Harness(
+    harness = Harness(
         dsn=dsn,
         migration=kind,
         builtin=isinstance(migration, str),
@@ -220,6 +113,16 @@ async def assert_crash_safe(
         copy, killed, missed = await _kill_at(harness, forward, wanted, changed)
         at_rollback, rollback_missed = await _kill_rollback(harness, copy, backward, original)
         kills = await _kill_by_clock(harness, random_kills, ended.seconds, chooser, wanted, changed)
+        trial = Trial(
+            harness=harness,
+            original=original,
+            wanted=wanted,
+            changed=changed,
+            chooser=chooser,
+            server=server,
+        )
+        for fault in chosen:
+            await FAULTS[fault](trial)
     finally:
         with anyio.CancelScope(shield=True):
             await harness.drop_copies()
@@ -228,11 +131,12 @@ async def assert_crash_safe(
         killed_at=(*killed, *at_rollback),
         not_reached=(*missed, *rollback_missed),
         random_kills=kills,
+        faults=chosen,
     )
 
 
 async def _kill_at(
-    harness: _Harness, points: list[str], wanted: State, changed: int
+    harness: Harness, points: list[str], wanted: State, changed: int
 ) -> tuple[str, list[str], list[str]]:
     """Kill at each point in turn; returns the last copy, finished, and which points were (not) reached."""
     copy = await harness.copy()
@@ -245,17 +149,17 @@ async def _kill_at(
             continue
         assert ended.code == 0, f"killed at {killed[-1:]}, the next run ended with {ended.report}"
         # The run was over before it came to this point: look at it, and try the point on a new copy.
-        await _compare(harness, copy, wanted, changed, f"killed at {', '.join(killed)}")
+        await harness.compare(copy, wanted, f"killed at {', '.join(killed)}", changed)
         copy = await harness.copy()
         ended = await harness.child(copy, failpoint=point)
         (killed if ended.code == -signal.SIGKILL else missed).append(point)
     await harness.finish(copy)
-    await _compare(harness, copy, wanted, changed, f"killed at {', '.join(killed)}")
+    await harness.compare(copy, wanted, f"killed at {', '.join(killed)}", changed)
     return copy, killed, missed
 
 
 async def _kill_rollback(
-    harness: _Harness, copy: str, points: list[str], original: State
+    harness: Harness, copy: str, points: list[str], original: State
 ) -> tuple[list[str], list[str]]:
     killed: list[str] = []
     missed: list[str] = []
@@ -269,13 +173,12 @@ async def _kill_rollback(
             killed.append(point)
     ended = await harness.child(copy, "rollback")
     assert ended.code == 0 or ended.report.get("error") == "RefusedError", f"rollback: {ended.report}"
-    found = await harness.state(copy)
-    _assert_same(original, found, "rolled back, killed at " + ", ".join(killed))
+    await harness.compare(copy, original, "rolled back, killed at " + ", ".join(killed))
     return killed, missed
 
 
 async def _kill_by_clock(
-    harness: _Harness, kills: int, seconds: float, chooser: random.Random, wanted: State, changed: int
+    harness: Harness, kills: int, seconds: float, chooser: random.Random, wanted: State, changed: int
 ) -> int:
     done = tries = 0
     copy = ""
@@ -287,29 +190,9 @@ async def _kill_by_clock(
             done += 1
             continue
         assert ended.code == 0, f"after {done} kills by the clock the run ended with {ended.report}"
-        await _compare(harness, copy, wanted, changed, f"killed {done} times by the clock")
+        await harness.compare(copy, wanted, f"killed {done} times by the clock", changed)
         copy = ""
     if copy:
         await harness.finish(copy)
-        await _compare(harness, copy, wanted, changed, f"killed {done} times by the clock")
+        await harness.compare(copy, wanted, f"killed {done} times by the clock", changed)
     return done
-
-
-async def _compare(harness: _Harness, dsn: str, wanted: State, changed: int, how: str) -> None:
-    _assert_same(wanted, await harness.state(dsn), how)
-    connection = await asyncpg.connect(dsn)
-    try:
-        counted = await connection.fetchval(
-            "SELECT coalesce(sum(c.changed), 0) FROM datamig.chunks c JOIN datamig.runs r ON r.id = c.run_id"
-            " WHERE r.status = 'succeeded'"
-        )
-    finally:
-        await connection.close()
-    assert counted == changed, f"{how}: the ledger counts {counted} changed rows, there are {changed}"
-
-
-def _assert_same(wanted: State, found: State, how: str) -> None:
-    differing = differences(wanted, found)
-    if differing:
-        shown = "; ".join(f"{d.table} {d.key} {d.kind}" for d in differing[:_SHOWN])
-        raise AssertionError(f"{how}: {len(differing)} rows differ: {shown}")

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from calling import KEY, SAMPLE_USERS, Datamig, calling_from
+from calling import KEY, SAMPLE_USERS, Datamig, fork_in, modules
 
 from taaxdog_datamig.demo import load_sample
+from taaxdog_datamig.testing.forking import ForkServer
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    with ForkServer(*modules()) as server:
+        yield server
 
 
 @pytest.fixture
-def datamig(tmp_path: Path) -> Datamig:
+def datamig(tmp_path: Path, forks: ForkServer) -> Datamig:
     """The command line, in an empty folder, without any setting."""
-    return calling_from(tmp_path)
+    return fork_in(tmp_path, forks)
 
 
 async def _sample(dsn: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
-from calling import Datamig
+from calling import KEY, Datamig, environment
 
 from tests.sample import script, state
+from tests.terminal import CTRL_C, ENTER, Terminal
 
 BROKEN = """
 UPDATE users SET name = 'Changed' WHERE id IN (SELECT id FROM users ORDER BY id LIMIT 5);
@@ -57,6 +59,23 @@ async def test_rows_that_were_broken_come_back_and_the_dry_run_says_which(
     page = migrating("restore", "latest", "--yes")
     assert page.returncode == 0, page.stderr
     assert "tables that are as the backup has them" in page.stdout
+
+
+async def test_a_person_sees_the_counts_and_is_asked(migrating: Datamig, sample: str, tmp_path: Path) -> None:
+    before = await state(sample)
+    assert migrating("backup", "create").returncode == 0
+    await script(sample, BROKEN)
+    broken = await state(sample)
+    command = [sys.executable, "-m", "taaxdog_datamig", "restore", "latest"]
+    env = environment(DATABASE_URL=sample, FIELD_ENCRYPTION_KEY=KEY, TERM="xterm")
+    for keys, code, after in ((CTRL_C, 130, broken), ("y" + ENTER, 0, before)):
+        with Terminal(command, folder=tmp_path, env=env, lines=40) as terminal:
+            assert "public.sessions" in terminal.wait_for(r"Restore it\? \[y/N\]\s*\Z")
+            assert await state(sample) == broken
+            terminal.press(keys)
+            assert terminal.leave() == code, terminal.told
+        assert ("nothing was changed" in terminal.told) == (code != 0)
+        assert await state(sample) == after
 
 
 async def test_tables_by_their_logical_names_and_exact(migrating: Datamig, sample: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from calling import Datamig, calling_from, environment
+from calling import Datamig, environment
 
 from tests.exclaiming import ROWS, Exclaim, fill
 from tests.sample import rows
@@ -89,7 +89,9 @@ async def things(database: str) -> str:
 
 
 @pytest.fixture
-def exclaiming(tmp_path: Path, things: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+def exclaiming(
+    datamig: Datamig, tmp_path: Path, things: str
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`datamig` beside a datamig.toml whose module stands in the same folder."""
     shutil.copy(Path(ROOT) / "tests" / "exclaiming.py", tmp_path / "exclaiming.py")
     (tmp_path / "quiet.py").write_text(
@@ -99,8 +101,7 @@ def exclaiming(tmp_path: Path, things: str) -> Callable[..., subprocess.Complete
         "    async def up(self) -> None:\n        raise AssertionError\n"
     )
     (tmp_path / "datamig.toml").write_text('migrations = ["exclaiming", "quiet"]\n')
-    call = calling_from(tmp_path)
-    return lambda *words: call(*words, DATABASE_URL=things)
+    return lambda *words: datamig(*words, DATABASE_URL=things)
 
 
 async def test_an_imperative_migration_is_listed_run_and_undone(exclaiming: Datamig, things: str) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
-import tempfile
 from pathlib import Path
 
-from calling import Datamig
+import pytest
+from calling import Datamig, process_in
+
+
+@pytest.fixture
+def datamig(tmp_path: Path) -> Datamig:
+    """As in a shell: nothing is imported beforehand."""
+    return process_in(tmp_path)
 
 
 def test_the_demo_shows_every_step_and_leaves_nothing_behind(datamig: Datamig, tmp_path: Path) -> None:
@@ -32,24 +38,22 @@ def test_the_demo_shows_every_step_and_leaves_nothing_behind(datamig: Datamig, t
     assert not any(tmp_path.iterdir())
 
 
-def test_a_kept_demo_can_be_reached_again(datamig: Datamig) -> None:
+def test_a_kept_demo_can_be_reached_again(datamig: Datamig, data_folder: Path) -> None:
     """A path with a space in it, and a key that its owner alone may read."""
-    with tempfile.TemporaryDirectory(prefix="datamig demo ", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        kept = str(Path(folder, "kept data"))
-        answer = datamig("demo", "--users", "100", "--keep", kept, "--json")
-        assert answer.returncode == 0, answer.stdout
-        document = json.loads(answer.stdout)
-        assert document["schema"] == "datamig/demo/1"
-        first, last = document["validation"]
-        mended = [
-            sum(check["violations"] for check in report["checks"] if check["fix"] == "encrypt-user-data")
-            for report in (first, last)
-        ]
-        assert mended[0] > 0 == mended[1]
-        key_file = Path(document["key_file"])
-        assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-        history = datamig("history", "--json", "--database", document["database"])
-        [run] = json.loads(history.stdout)["runs"]
-        assert run["run_id"] == document["run"]["run_id"]
-        assert datamig("demo", "--keep", kept).returncode == 2
+    kept = str(data_folder)
+    answer = datamig("demo", "--users", "100", "--keep", kept, "--json")
+    assert answer.returncode == 0, answer.stdout
+    document = json.loads(answer.stdout)
+    assert document["schema"] == "datamig/demo/1"
+    first, last = document["validation"]
+    mended = [
+        sum(check["violations"] for check in report["checks"] if check["fix"] == "encrypt-user-data")
+        for report in (first, last)
+    ]
+    assert mended[0] > 0 == mended[1]
+    key_file = Path(document["key_file"])
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    history = datamig("history", "--json", "--database", document["database"])
+    [run] = json.loads(history.stdout)["runs"]
+    assert run["run_id"] == document["run"]["run_id"]
+    assert datamig("demo", "--keep", kept).returncode == 2

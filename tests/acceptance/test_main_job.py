@@ -100,6 +100,7 @@ def test_every_json_document_names_its_shape(
         ("status", run["run_id"]): "datamig/status/1",
         ("history",): "datamig/history/1",
         ("quarantine", "list", run["run_id"]): "datamig/quarantine/1",
+        ("quarantine", "retry", run["run_id"]): "datamig/quarantine-retry/1",
         ("rollback", NAME, "--dry-run"): "datamig/rollback-report/1",
         ("doctor",): "datamig/doctor/1",
     }.items():

@@ -11,7 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from calling import Datamig, environment
+from calling import Datamig, environment, process_in
+
+
+@pytest.fixture
+def datamig(tmp_path: Path) -> Datamig:
+    """As in a shell: nothing is imported beforehand."""
+    return process_in(tmp_path)
 
 
 def test_help_lists_commands_and_shows_examples(datamig: Datamig) -> None:

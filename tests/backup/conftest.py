@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from taaxdog_datamig import Database, Settings
+from taaxdog_datamig import Database, Settings, failpoints
 from taaxdog_datamig.backup import BackupManager, Manifest
 from taaxdog_datamig.demo import load_sample
 from tests import sample as sample_module
@@ -80,6 +83,41 @@ async def manager_of(dsn: str, folder: Path | str, **more: Any) -> AsyncIterator
     """A manager of a database's backups in that folder, under the tests' key."""
     async with Database.connect(settings=settings_of(dsn, folder, **more)) as db:
         yield BackupManager(db)
+
+
+#: Forks a process that has imported what is under test, so that one to be killed costs little.
+_FORKING = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(["tests.backup.conftest"])
+
+
+def _backing_up(point: str, dsn: str, folder: Path, backup: str | None) -> None:
+    failpoints._armed, _, count = point.partition(":")
+    failpoints._left = int(count or "1")
+
+    async def work() -> None:
+        async with manager_of(dsn, folder) as manager:
+            await (manager.create() if backup is None else manager.restore(backup))
+
+    anyio.run(work)
+
+
+@contextlib.asynccontextmanager
+async def in_a_process(
+    point: str, dsn: str, folder: Path, backup: str | None = None
+) -> AsyncIterator[multiprocessing.process.BaseProcess]:
+    """A process that makes a backup or restores one; at the end of the block it must have been killed.
+
+    Args:
+        point: the failpoint at which it is killed; empty: the block does it.
+        dsn: the database.
+        folder: where backups are.
+        backup: which to restore; None: one is made.
+    """
+    process = _FORKING.Process(target=_backing_up, args=(point, dsn, folder, backup))
+    await anyio.to_thread.run_sync(process.start)
+    yield process
+    await anyio.to_thread.run_sync(process.join, 60)
+    assert process.exitcode == -signal.SIGKILL, f"not killed at {point}"
 
 
 @pytest.fixture(scope="session")

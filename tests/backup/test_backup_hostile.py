@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,13 +15,14 @@ import orjson
 import pytest
 import zstandard
 
+from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import BackupManager, Policy
 from taaxdog_datamig.backup.cleaning import judge
 from taaxdog_datamig.backup.manifest import NAME
 from taaxdog_datamig.crypto import document
 from taaxdog_datamig.crypto.chunked import CHUNK, HEADER
 from taaxdog_datamig.errors import BackupError, DatabaseError, DatamigError
-from tests.backup.conftest import manager_of, settings_of
+from tests.backup.conftest import in_a_process, manager_of, settings_of
 
 ROWS = 40_000
 #: Some 30 MB that hardly compress, so that a backup of it takes a while.
@@ -104,7 +104,7 @@ async def test_a_manifest_that_names_what_is_outside_is_refused_and_nothing_outs
     with pytest.raises(BackupError, match=r"manifest\.json is damaged or was changed"):
         await manager.verify(made.id)
     assert [record.state for record in await manager.list()] == ["damaged"]
-    manager._delete(made.id)
+    manager.shelf.delete(made.id)
     assert secret.read_text() == "outside"
 
 
@@ -273,33 +273,38 @@ async def test_a_connection_that_is_cut_in_the_middle_is_an_error_and_leaves_no_
     await connection.close()
 
 
-KILLED = """
-import asyncio, sys
-from pathlib import Path
-from taaxdog_datamig import Database, Settings
-from taaxdog_datamig.backup import BackupManager
-async def main():
-    settings = Settings(database_url=sys.argv[1], backup_dir=Path(sys.argv[2]))
-    async with Database.connect(settings=settings) as db:
-        await BackupManager(db).create(jobs=1)
-asyncio.run(main())
-"""
-
-
-async def test_after_a_kill_the_rest_is_incomplete_and_goes_after_a_day(filled, tmp_path):
-    async with manager_of(filled, tmp_path) as manager:
-        good = await manager.create(exclude=["filled"])
-        process = await anyio.open_process([sys.executable, "-c", KILLED, filled, str(tmp_path)])
-        while not any(folder.name != good.id and any(folder.rglob("*.*")) for folder in tmp_path.iterdir()):
-            assert process.returncode is None
-            await asyncio.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        await process.aclose()
+@pytest.mark.parametrize("point", failpoints.CREATING)
+async def test_after_a_kill_the_rest_is_incomplete_and_goes_after_a_day(database, tmp_path, point):
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 1000)")
+    await connection.close()
+    async with manager_of(database, tmp_path) as manager:
+        good = await manager.create()
+        async with in_a_process(point, database, tmp_path):
+            pass
         # Both may be of the same second.
         records = sorted(await manager.list(), key=lambda record: record.state, reverse=True)
-        assert [record.state for record in records] == ["incomplete", "complete"]
-        assert (await manager.verify(good.id)).verified is not None
+        begun = [] if point == "create-snapshot" else ["incomplete"]
+        assert [record.state for record in records] == [*begun, "complete"]
+        assert (await manager.verify("latest")).id == good.id
         later = datetime.now(UTC) + timedelta(days=1, minutes=1)
-        assert [verdict.goes for verdict in judge(records, Policy(keep=1), later, ())] == [True, False]
-        manager._delete(records[0].id)
+        verdicts = judge(records, Policy(keep=1), later, ())
+        assert [verdict.goes for verdict in verdicts] == [True, False][-len(records) :]
+        for record in records[:-1]:
+            manager.shelf.delete(record.id)
         assert [path.name for path in tmp_path.iterdir()] == [good.id]
+        assert (await manager.verify((await manager.create()).id)).rows == 1000
+
+
+async def test_a_backup_whose_parts_are_taken_away_meanwhile_is_none(database, tmp_path):
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    await connection.close()
+
+    def taken(label, rows):
+        next(tmp_path.rglob("data/*.zst*")).unlink()
+
+    async with manager_of(database, tmp_path) as manager:
+        with pytest.raises(BackupError, match=r"part data/.* is no more in .*make the backup again"):
+            await manager.create(progress=taken)
+        assert "complete" not in [record.state for record in await manager.list()]

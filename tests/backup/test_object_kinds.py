@@ -12,9 +12,8 @@ import asyncpg
 import pytest
 
 from taaxdog_datamig import Database
+from taaxdog_datamig.backup import choosing, tools
 from taaxdog_datamig.backup import contents as reading
-from taaxdog_datamig.backup import create as creating
-from taaxdog_datamig.backup import tools
 from taaxdog_datamig.backup.large_objects import restore_large_objects
 from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.parts import read_part
@@ -22,7 +21,7 @@ from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.quoting import qualified
 from tests.backup import objects
-from tests.backup.conftest import manager_of
+from tests.backup.conftest import in_a_process, manager_of
 from tests.backup.test_backup_format_page import read
 from tests.conftest import with_database
 
@@ -123,6 +122,9 @@ def test_a_restore_brings_all_of_it_back(databases, round_trip):
     target = databases.create()
 
     async def go():
+        # Killed on the way, so that all that follows from rows is made twice.
+        async with in_a_process("restore-indexes", target, folder, made.id):
+            pass
         async with manager_of(target, folder) as manager:
             await manager.restore(made.id)
         return await inspect(target)
@@ -302,14 +304,14 @@ async def test_a_table_truncated_between_snapshot_and_lock_gives_no_backup(datab
     """Its rows are gone for the snapshot, too: nothing must be taken for all of them."""
     connection = await asyncpg.connect(database)
     await connection.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
-    chosen = creating._chosen
+    chosen = choosing.choose
 
     async def late(*given, **more):
         found = await chosen(*given, **more)
         await connection.execute("TRUNCATE t")
         return found
 
-    monkeypatch.setattr(creating, "_chosen", late)
+    monkeypatch.setattr(choosing, "choose", late)
     async with manager_of(database, tmp_path / "truncated") as manager:
         assert "public.t was truncated" in (await refused(manager)).what
     await connection.close()
@@ -330,9 +332,11 @@ def test_a_backup_of_postgresql_15_comes_back_on_this_version(databases, tmp_pat
         await objects.fill(source)
         async with manager_of(source, tmp_path / "backups") as manager:
             made = await manager.create()
-            manifest, key = await manager.find(made.id)
-            after = await put_back(manager, manifest, key, target, tmp_path / "schema.dump")
-        return manifest, await inspect(source), after
+            before = await inspect(source)
+        async with manager_of(target, tmp_path / "backups") as manager:
+            await manager.restore(made.id)
+            after = await inspect(target)
+        return made, before, after
 
     try:
         with monkeypatch.context() as patched:
@@ -340,12 +344,12 @@ def test_a_backup_of_postgresql_15_comes_back_on_this_version(databases, tmp_pat
             server = EmbeddedServer()
             dsn = server.start()
         try:
-            manifest, before, after = anyio.run(go, dsn)
+            made, before, after = anyio.run(go, dsn)
         finally:
             server.stop()
     finally:
         databases.drop(target)
-    assert manifest.server_version // 10_000 == 15
+    assert made.server_version // 10_000 == 15
     assert after[0] == before[0]
     # Newer servers name a view's columns with fewer tables before them.
     definitions = [re.sub(r"\b\w+\.(?=\w)", "", text).splitlines() for _, text in (before, after)]

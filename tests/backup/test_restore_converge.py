@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import RestoredTable
 from taaxdog_datamig.errors import BackupError, KeyMissing, KeyWrong, RefusedError
-from tests.backup.conftest import manager_of
+from tests.backup.conftest import in_a_process, manager_of
 from tests.backup.test_restore_empty import ODD
 from tests.sample import rows, script, state
 
@@ -190,6 +191,97 @@ async def test_children_without_their_parents_are_refused(made, sample):
     assert await state(sample) == changed
 
 
+#: Both of nobody, and one of them under a key that is NOT VALID.
+ORPHANS = """
+CREATE TABLE parents (id int PRIMARY KEY);
+CREATE TABLE children (id int PRIMARY KEY, parent int, loose int);
+INSERT INTO parents VALUES (1), (2);
+INSERT INTO children VALUES (1, 1, 1), (2, 2, 9), (3, null, 9);
+ALTER TABLE children ADD CONSTRAINT firm FOREIGN KEY (parent) REFERENCES parents ON DELETE CASCADE;
+ALTER TABLE children ADD CONSTRAINT loose FOREIGN KEY (loose) REFERENCES parents NOT VALID;
+"""
+
+
+async def test_orphans_come_back_when_asked_for_and_never_under_a_valid_key(database, tmp_path):
+    await script(database, ORPHANS)
+    before = await state(database)
+    async with manager_of(database, tmp_path) as manager:
+        made = await manager.create()
+        await script(database, "DELETE FROM children WHERE loose = 9")
+        for tables in (None, ["children"]):
+            with pytest.raises(RefusedError, match=r"2 rows of public\.children .*loose, which is NOT VALID"):
+                await manager.restore(made.id, tables)
+        foretold = await manager.restore(made.id, orphans="keep", dry_run=True)
+        report = await manager.restore(made.id, orphans="keep")
+        assert (foretold.tables, foretold.warnings) == (report.tables, report.warnings)
+        assert "2 rows of public.children came back" in report.warnings[0]
+        assert await state(database) == before
+        # A changed row counts where it is given back what it referred to.
+        await script(database, "UPDATE children SET loose = 1 WHERE id = 3")
+        with pytest.raises(RefusedError, match=r"1 rows of public\.children"):
+            await manager.restore(made.id)
+        await manager.restore(made.id, orphans="keep")
+        await script(database, "UPDATE children SET parent = 2 WHERE id = 3")
+        assert not (await manager.restore(made.id)).warnings, "it is left with what it had"
+        assert await state(database) == before
+        await script(database, "DELETE FROM parents WHERE id = 2")
+        left = await state(database)
+        with pytest.raises(RefusedError, match=r"foreign key firm\).*Restore public\.parents"):
+            await manager.restore(made.id, ["children"], orphans="keep")
+        assert await state(database) == left
+        await manager.restore(made.id, orphans="keep")
+        assert await state(database) == before
+
+
+async def test_a_role_that_may_not_set_keys_aside_is_told_so(database, tmp_path):
+    await script(database, ORPHANS)
+    async with manager_of(database, tmp_path) as manager:
+        made = await manager.create()
+    await script(
+        database,
+        """DELETE FROM children WHERE loose = 9; DROP ROLE IF EXISTS restoring; CREATE ROLE restoring LOGIN;
+        ALTER TABLE parents OWNER TO restoring; ALTER TABLE children OWNER TO restoring""",
+    )
+    try:
+        async with manager_of(database.replace("://postgres@", "://restoring@"), tmp_path) as manager:
+            with pytest.raises(RefusedError, match="GRANT SET ON PARAMETER session_replication_role"):
+                await manager.restore(made.id, orphans="keep")
+    finally:
+        await script(database, "DROP OWNED BY restoring CASCADE; DROP ROLE restoring")
+
+
+async def test_large_objects_converge_and_newer_ones_stay(database, tmp_path):
+    big = "decode(repeat('00ff0d0a', 3000), 'hex')"
+    await script(
+        database,
+        f"""CREATE TABLE files (id int PRIMARY KEY, at oid); INSERT INTO files VALUES (1, 101);
+        SELECT lo_from_bytea(101, {big}), lo_from_bytea(102, {big}), lo_from_bytea(103, ''), lo_create(104),
+               lo_from_bytea(105, 'x'), lo_put(105, 9000, 'y'); COMMENT ON LARGE OBJECT 101 IS 'first'""",
+    )
+    question = """SELECT oid::int, md5(lo_get(oid)), obj_description(oid, 'pg_largeobject')
+        FROM pg_largeobject_metadata ORDER BY oid"""
+    before = await rows(database, question)
+    async with manager_of(database, tmp_path) as manager:
+        made = await manager.create()
+        nothing = await manager.restore(made.id)
+        assert nothing.tables[-1] == RestoredTable(table="pg_catalog.pg_largeobject_metadata")
+        await script(
+            database,
+            """DELETE FROM files; SELECT lo_unlink(101); SELECT lo_put(102, 30000, 'longer');
+            SELECT lo_put(103, 0, 'z'), lo_from_bytea(999, 'newer'); SELECT lo_put(105, 4000, 'w')""",
+        )
+        assert [row[0] for row in (await rows(database, question))] == [102, 103, 104, 105, 999]
+        broken = await rows(database, question)
+        foretold = await manager.restore(made.id, exact=True, dry_run=True)
+        assert (await manager.restore(made.id, ["files"])).tables == foretold.tables[:-1]
+        assert await rows(database, question) == broken, "those of a table are not known"
+        report = await manager.restore(made.id, exact=True)
+    assert report.tables[-1] == foretold.tables[-1]
+    assert (report.tables[-1].inserted, report.tables[-1].updated, report.tables[-1].kept) == (1, 3, 1)
+    assert (await rows(database, question))[:-1] == before
+    assert (await rows(database, "SELECT md5(lo_get(999)) = md5('newer')"))[0][0]
+
+
 async def test_a_damaged_part_or_a_wrong_key_changes_nothing(copied, disturbed):
     manifest, folder = copied
     dsn, _ = disturbed
@@ -205,6 +297,22 @@ async def test_a_damaged_part_or_a_wrong_key_changes_nothing(copied, disturbed):
         with pytest.raises(BackupError, match=name):
             await manager.restore(manifest.id)
     assert await state(dsn) == changed
+
+
+@pytest.mark.parametrize("point", failpoints.CONVERGING)
+async def test_a_restore_that_is_killed_changes_nothing(database, tmp_path, point):
+    await script(database, ORPHANS)
+    before = await state(database)
+    async with manager_of(database, tmp_path) as manager:
+        made = await manager.create()
+    await script(database, "DELETE FROM parents WHERE id = 1")
+    changed = await state(database)
+    async with in_a_process(point, database, tmp_path, made.id):
+        pass
+    assert await state(database) == changed
+    async with manager_of(database, tmp_path) as manager:
+        await manager.restore(made.id)
+    assert await state(database) == before
 
 
 async def test_odd_tables_converge_and_triggers_do_not_fire(database, tmp_path):

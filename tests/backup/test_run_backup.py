@@ -6,7 +6,7 @@ import pytest
 
 from taaxdog_datamig import Migration, RunOptions
 from taaxdog_datamig.backup import Policy
-from taaxdog_datamig.errors import BackupError, NotReversible
+from taaxdog_datamig.errors import BackupError, NotReversible, RefusedError
 from taaxdog_datamig.migrations import BUILTIN
 from tests.backup.conftest import manager_of
 from tests.sample import engine, rows, script, state
@@ -15,7 +15,7 @@ ALL = RunOptions(max_quarantine=1000)
 NAMES = [kind.name for kind in BUILTIN if kind.name != "optimize-database"]
 #: What these mend is in older installations alone.
 OLDER = {"populate-metadata", "set-tax-residency", "cleanup-soft-deleted"}
-#: These take rows that refer to nothing, which a restore refuses to bring back.
+#: These take rows that refer to nothing, which a restore brings back only when it is told to.
 ORPHANS = {"cleanup-orphaned", "cleanup-orphaned-data"}
 
 
@@ -60,10 +60,13 @@ async def test_all_that_a_run_changes_is_in_its_backup_and_comes_back(name, inst
     assert changed <= held.keys()
     assert held.items() <= {table.strip('"'): sums[0] for table, sums in before.items()}.items()
     assert (backup.name, backup.with_schema, backup.encrypted) == (f"before {name}", False, True)
-    if name not in ORPHANS:
-        async with manager_of(dsn, folder) as manager:
-            await manager.restore(report.backup_id)
-        assert await contents(dsn) == before
+    async with manager_of(dsn, folder) as manager:
+        if name in ORPHANS:
+            with pytest.raises(RefusedError, match=r"is NOT VALID\).*nothing was changed.*--orphans keep"):
+                await manager.restore(report.backup_id)
+            assert await contents(dsn) == after
+        await manager.restore(report.backup_id, orphans="keep" if name in ORPHANS else "refuse")
+    assert await contents(dsn) == before
 
 
 async def test_what_fails_to_be_backed_up_is_not_changed(sample, folder):

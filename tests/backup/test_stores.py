@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from taaxdog_datamig import Settings
-from taaxdog_datamig.backup import DirectoryStore, store_of
+from taaxdog_datamig.backup import DirectoryStore, Policy, store_of
 from taaxdog_datamig.errors import BackupError, DatamigError, SettingsError
 from tests.backup.conftest import SECRET, asked, manager_of
 
@@ -109,7 +109,11 @@ async def test_a_backup_is_made_listed_verified_and_let_go_of(place, pristine):
         assert (await manager.list())[0].hold == "audit"
         held = await manager.hold(made.id, None)
         assert (held.hold, held.path) == ("", f"{manager.store.address}/{made.id}")
-        manager._delete(made.id)
+        put(manager.store, "20200101T000000Z-00000000/data/1.0.copy.zst", b"of a process that was killed")
+        assert [record.state for record in await manager.list()] == ["complete", "incomplete"]
+        await manager.clean(Policy(keep=1), apply=True)
+        assert [record.id for record in await manager.list()] == [made.id]
+        manager.shelf.delete(made.id)
         assert await manager.list() == []
         assert manager.store.sizes() == {}
 

@@ -11,6 +11,7 @@ from shouting import Shout, Sign, Tally
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.demo import load_sample
+from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig.testing import assert_crash_safe
 
 Template = Callable[[str, Callable[[str], Awaitable[None]]], str]
@@ -50,6 +51,14 @@ async def test_a_migration_of_ones_own_may_be_killed_at_every_point(words: str):
     report = await assert_crash_safe(Shout, words, random_kills=1, batch_size=10, max_quarantine=100)
     assert report.killed_at == failpoints.NAMES
     assert report.not_reached == ()
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"), [(["flood"], "no fault 'flood'"), (["restart"], "needs the server")]
+)
+async def test_a_fault_that_cannot_be_tried_is_told(faults: list[str], said: str):
+    with pytest.raises(UsageError, match=said):
+        await assert_crash_safe(Shout, faults=faults)
 
 
 @pytest.mark.parametrize("unsafe", [Sign, Tally], ids=["depends-on-the-process", "writes-outside-the-chunk"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -16,6 +14,7 @@ from taaxdog_datamig import Database, EventBus, Registry, Runner, RunOptions
 from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 from taaxdog_datamig.events import ChunkDone
+from taaxdog_datamig.testing import FAULTS, assert_crash_safe, temporary_database
 
 OPTIONS = RunOptions(batch_size=5, max_quarantine=100)
 
@@ -35,14 +34,23 @@ def at_chunk(number: int, action) -> EventBus:
     return bus
 
 
-@pytest.fixture
-async def server():
-    async with EmbeddedServer(settings={"synchronous_commit": "on"}) as server:
-        yield server
+async def test_a_migration_of_ones_own_meets_every_fault(server: EmbeddedServer):
+    async with temporary_database(server=server.dsn) as url:
+        await fill(url)
+        report = await assert_crash_safe(
+            Shout,
+            url,
+            points=(),
+            random_kills=0,
+            faults=FAULTS,
+            server=server,
+            batch_size=5,
+            max_quarantine=100,
+        )
+    assert report.faults == tuple(FAULTS)
 
 
-@pytest.mark.parametrize("chunk", [1, 4])
-async def test_a_run_waits_for_a_server_that_crashed(server: EmbeddedServer, chunk: int):
+async def test_a_run_waits_for_a_server_that_crashed(server: EmbeddedServer):
     """Chunks are committed without waiting for the disk: what the crash takes away is done again."""
     await fill(server.dsn)
     restart: list[asyncio.Task[str]] = []
@@ -56,12 +64,12 @@ async def test_a_run_waits_for_a_server_that_crashed(server: EmbeddedServer, chu
         restart.append(asyncio.create_task(start_later()))
 
     async with Database.connect(server.dsn, settings=settings_for(server.dsn)) as db:
-        bus = at_chunk(chunk, crash)
+        bus = at_chunk(4, crash)
         report = await Runner(db, events=bus, registry=Registry({"shout": Shout})).run("shout", OPTIONS)
         assert report.status == "succeeded"
         await restart[0]
         await assert_shouted(server.dsn)
-        bus = at_chunk(chunk, crash)
+        bus = at_chunk(4, crash)
         await Runner(db, events=bus, registry=Registry({"shout": Shout})).rollback("shout")
         await restart[1]
     await assert_original(server.dsn)
@@ -113,32 +121,12 @@ async def test_a_full_disk_pauses_the_run_with_what_to_do(words: str):
     await assert_shouted(words)
 
 
-@pytest.fixture
-def tiny_disk(server: EmbeddedServer):
-    """A file system of 2 MiB that the server may write to."""
-    with tempfile.TemporaryDirectory(prefix="datamig-tiny-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("only root may mount a file system, and not everywhere")
-        try:
-            place = Path(folder, "space")
-            place.mkdir()
-            owner = Path(f"/proc/{server.pid}").stat()
-            os.chown(place, owner.st_uid, owner.st_gid)
-            place.chmod(0o700)
-            yield place
-        finally:
-            server.stop()
-            subprocess.run(["umount", "-l", folder], check=True, capture_output=True)
-
-
-async def test_a_disk_that_is_really_full_pauses_the_run(server: EmbeddedServer, tiny_disk: Path):
+async def test_a_disk_that_is_really_full_pauses_the_run(server: EmbeddedServer, disk: Callable[[int], Path]):
     """The table lies on a disk of 2 MiB that the application fills; more room, and the run goes on."""
     await fill(server.dsn)
     connection = await asyncpg.connect(server.dsn)
     await connection.execute(WIDEN.do)
-    await connection.execute(f"CREATE TABLESPACE tiny LOCATION '{tiny_disk}'")
+    await connection.execute(f"CREATE TABLESPACE tiny LOCATION '{disk(2)}'")
     await connection.execute("ALTER TABLE words SET TABLESPACE tiny")
     await connection.execute("ALTER TABLE words ADD filler text")
     # Full pages: each change needs a new one.

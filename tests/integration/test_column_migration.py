@@ -303,18 +303,24 @@ async def test_on_failure_pause_keeps_what_was_done_and_goes_on_when_allowed(thi
 
 async def stopped(dsn, request, error):
     """Run in small chunks, and have another connection ask for something after the first."""
+    workers, counts = 2, []
+    chunks = "SELECT count(*) FROM datamig.chunks"
     async with engine(dsn, Shout) as runner, engine(dsn, Shout) as other:
         begun = anyio.Event()
 
         async def ask():
             await begun.wait()
             await getattr(other, request)("shout")
+            counts.extend(await rows(dsn, chunks))
 
         runner.events.subscribe(lambda event: begun.set() if isinstance(event, ChunkDone) else None)
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             with pytest.raises(error):
-                await runner.run("shout", RunOptions(batch_size=1))
+                await runner.run("shout", RunOptions(batch_size=1, workers=workers))
+        # Nothing more than what each worker was at.
+        counts.extend(await rows(dsn, chunks))
+        assert counts[1][0] - counts[0][0] <= workers
         return (await other.history())[0]
 
 
@@ -334,6 +340,33 @@ async def test_pause_from_another_connection_stops_between_chunks_and_resume_end
     )
     assert chunks - keys == 0
     assert before < 100
+
+
+class Dawdle(Shout):
+    pending = "v <> upper(v) AND dawdles()"
+
+
+@pytest.mark.parametrize(("request_", "status"), [("pause", "paused"), ("cancel", "rolled_back")])
+async def test_a_request_is_seen_also_where_no_chunk_is_written(things, request_, status):
+    """Reading the rows takes minutes, once the run has begun."""
+    await script(
+        things,
+        "CREATE FUNCTION dawdles() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN"
+        " IF to_regclass('datamig.runs') IS NOT NULL THEN PERFORM pg_sleep(3); END IF; RETURN true; END $$",
+    )
+    async with engine(things, Dawdle, lease_seconds=0.6) as runner, engine(things, Dawdle) as other:
+        async with anyio.create_task_group() as group:
+
+            async def ask():
+                while not await other.status():
+                    await anyio.sleep(0.02)
+                await getattr(other, request_)("shout")
+
+            group.start_soon(ask)
+            with anyio.fail_after(60), pytest.raises((RunPaused, RunCancelled)):
+                await runner.run("shout")
+        (record,) = await other.history()
+        assert (record.status, record.alive, record.affected_rows) == (status, False, 0)
 
 
 async def test_cancel_from_another_connection_rolls_back(things):

@@ -17,6 +17,7 @@ import pytest
 from taaxdog_datamig.embedded import EmbeddedServer, account, binaries, cluster, find_binaries
 from taaxdog_datamig.embedded.account import Account
 from taaxdog_datamig.embedded.postmaster import SOCKET_PATH_LIMIT
+from taaxdog_datamig.embedded.server import FOLDER
 from taaxdog_datamig.errors import EmbeddedError
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down to another account")
@@ -350,3 +351,23 @@ def test_an_ordinary_user_without_a_home_needs_nothing_special(monkeypatch):
     monkeypatch.setenv("HOME", "/nonexistent")
     done = subprocess.run([sys.executable, "-c", AS_USER], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("0 served by postgres\n65534 served by postgres\n", "")
+
+
+async def test_a_throw_away_server_lies_where_the_environment_says(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="dm", dir="/tmp") as named:
+        Path(named).chmod(0o755)
+        monkeypatch.setenv(FOLDER, named)
+        with EmbeddedServer() as server:
+            folder = Path(await ask(server.dsn, "SHOW data_directory"))
+            assert folder.is_relative_to(named)
+        assert not list(Path(named).iterdir())
+    monkeypatch.setenv(FOLDER, str(tmp_path / "not there"))
+    with pytest.raises(EmbeddedError, match=r"cannot use .*not there"):
+        EmbeddedServer().start()
+    monkeypatch.setenv(FOLDER, str(tmp_path / ("long" * 25)))
+    (tmp_path / ("long" * 25)).mkdir()
+    with pytest.raises(EmbeddedError, match=f"shorter one in {FOLDER}"):
+        EmbeddedServer().start()
+    monkeypatch.delenv(FOLDER)
+    with EmbeddedServer() as server:
+        assert Path(await ask(server.dsn, "SHOW data_directory")).is_relative_to("/tmp")

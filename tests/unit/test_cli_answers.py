@@ -52,6 +52,7 @@ from taaxdog_datamig.engine.reports import (
     TablePlan,
     TaskReport,
 )
+from taaxdog_datamig.engine.retry_reports import RetriedRow, RetryReport
 from taaxdog_datamig.engine.runpage import run_html
 from taaxdog_datamig.validation import CheckResult, Rule, ScannedTable, ValidationReport
 from taaxdog_datamig_cli import answers, exits, page, render, shapes
@@ -144,6 +145,19 @@ STATE = MigrationState(
     pending=None,
     applicable=False,
     reason="no table users",
+)
+RETRY = RetryReport(
+    run_id="5b1c",
+    migration="encrypt-user-data",
+    status="paused",
+    outcomes={"changed": 1, "refused": 1},
+    rows=(
+        RetriedRow(table="users", key=("u1",), outcome="changed"),
+        RetriedRow(table="users", key=("u2",), outcome="refused", code="malformed", reason="not a token"),
+    ),
+    chunks=1,
+    proof={"read_back": 1},
+    seconds=0.5,
 )
 REFUSED = QuarantineRecord(table="users", key=("u1",), code="malformed", reason="not a token", at=NOON)
 
@@ -367,6 +381,7 @@ EVERY_ANSWER = [
     answers.Status([RECORD]),
     answers.History([RECORD]),
     answers.Quarantine("5b1c", [REFUSED]),
+    RETRY,
     PROBLEM,
     answers.Sample(users=5, seed=1, rows={"users": 5}, faults={}, sensitive={}, seconds=0.5),
     answers.NewKey("ab" * 32, None),
@@ -567,6 +582,9 @@ def test_exit_codes_of_errors(error: Exception, code: int) -> None:
         (attrs.evolve(REPORT, status="nothing_to_do"), 0),
         (attrs.evolve(REPORT, status="failed"), 1),
         (attrs.evolve(REPORT, quarantined_rows=1), 5),
+        (RETRY, 5),
+        (attrs.evolve(RETRY, outcomes={"busy": 1}), 5),
+        (attrs.evolve(RETRY, outcomes={"changed": 1, "gone": 1, "left": 1, "unneeded": 1}), 0),
         (answers.RunReports([REPORT, attrs.evolve(REPORT, quarantined_rows=1)]), 5),
         (ROLLBACK, 5),
         (attrs.evolve(ROLLBACK, conflicts=0), 0),
@@ -608,6 +626,14 @@ def test_a_new_key_is_not_in_its_repr() -> None:
 def test_the_list_says_why_rows_could_not_be_counted() -> None:
     state = attrs.evolve(STATE, applicable=True, pending=None, reason="no encryption key is configured")
     assert "(cannot be counted: no encryption key is configured)" in plain(answers.Migrations([state]))
+
+
+def test_a_retry_tells_what_became_of_each_row_and_how_to_go_on() -> None:
+    text = plain(RETRY)
+    assert re.search(r"users +u1 +changed", text)
+    assert re.search(r"users +u2 +refused again +malformed +not a token", text)
+    assert "paused: datamig resume 5b1c" in text
+    assert "refused no row" in plain(attrs.evolve(RETRY, outcomes={}, rows=()))
 
 
 def test_a_quarantine_tells_refused_rows_from_those_that_were_left_on_purpose() -> None:

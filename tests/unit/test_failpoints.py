@@ -17,7 +17,9 @@ PROGRAM = (
 
 
 def test_every_point_has_one_name():
-    names = failpoints.NAMES + failpoints.MAINTENANCE_NAMES
+    every = [value for name, value in vars(failpoints).items() if name.isupper() and name != "VARIABLE"]
+    names = [point for points in every for point in points]
+    assert len(every) == 7
     assert len(set(names)) == len(names)
 
 

@@ -14,7 +14,7 @@ async def list(run: str, /, *, session: Annotated[Session, Parameter(parse=False
     """Rows that a run refused: table, key and reason, never the value.
 
     Args:
-        run: A run's id.
+        run: A run's id, or a migration's name for its latest run.
         session: Given by the command line.
     """
     async with session.runner() as runner:

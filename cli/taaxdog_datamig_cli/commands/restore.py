@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -22,6 +22,7 @@ async def restore(
     dry_run: Annotated[bool, SWITCH] = False,
     exact: Annotated[bool, SWITCH] = False,
     cascade: Annotated[bool, SWITCH] = False,
+    orphans: Literal["refuse", "keep"] = "refuse",
     jobs: Annotated[int, AT_LEAST_ONE] = 2,
     yes: Annotated[bool, SWITCH] = False,
     session: Annotated[Session, Parameter(parse=False)],
@@ -36,6 +37,7 @@ async def restore(
         dry_run: Show what would be inserted, updated and deleted, in exact numbers.
         exact: Delete the rows that are not in the backup.
         cascade: With --exact, also what refers to them in tables that are not restored.
+        orphans: What to do with rows that refer to nothing, where no valid foreign key forbids them.
         jobs: Parts loaded at the same time, into an empty database.
         yes: Do not ask before changing rows.
         session: Given by the command line.
@@ -49,7 +51,13 @@ async def restore(
         raise UsageError("--cascade is about rows that --exact deletes", "Add --exact, or leave it out")
     async with session.database() as (database, settings):
         bring_back = functools.partial(
-            BackupManager(database, settings).restore, backup, wanted, exact=exact, cascade=cascade, jobs=jobs
+            BackupManager(database, settings).restore,
+            backup,
+            wanted,
+            exact=exact,
+            cascade=cascade,
+            orphans=orphans,
+            jobs=jobs,
         )
         if session.asks and not (yes or dry_run):
             session.show(await bring_back(dry_run=True))

@@ -16,16 +16,18 @@ import attrs
 
 T = TypeVar("T")
 
-#: Blocks a window. With WAVES a chunk then has about 2,700 rows of the size of `users`.
-WINDOW_BLOCKS = 2000
+#: Blocks a window. With WAVES a chunk then has about 900 rows of the size of `users`.
+WINDOW_BLOCKS = 700
 #: 12 to 26 measured alike, 6 worse.
 WAVES = 16
+#: Parts of windows whose waves a worker writes in turn, so that a page rests between its waves.
+PARTS_IN_TURN = 3
 #: Rows that a wave should have at least.
 WAVE_ROWS = 200
 #: Rows held in memory of one window; a window with more is read in parts.
 WINDOW_ROWS = 20_000
 #: Bytes of one read; the number of rows follows from the size of the rows seen so far.
-READ_BYTES = 8 << 20
+READ_BYTES = 4 << 20
 
 
 @attrs.frozen

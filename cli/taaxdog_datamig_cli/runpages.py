@@ -237,6 +237,13 @@ def plan_page(plan: Plan) -> Page:
         pairs += [("definition", statement) for statement in table.ddl]
         pairs += [("trigger fires", f"{table.table}: {name}") for name in table.triggers]
         pairs += [("index affected", f"{table.table}: {name}") for name in table.indexes]
+    orders: dict[str, list[str]] = {
+        table.order: [] for table in shown if table.order
+    }  # said once for all tables
+    for table in shown:
+        if table.order:
+            orders[table.order].append(table.table)
+    pairs += [("order", f"{', '.join(tables)}: {why}") for why, tables in orders.items()]
     return [*blocks, Facts(pairs), *_warnings(plan.warnings)]
 
 

@@ -30,9 +30,9 @@ Texts = tuple[str | None, ...]
 T = TypeVar("T")
 
 
-@attrs.frozen
+@attrs.define  # frozen ones take twice as long to make, and there is one for each row
 class Item:
-    """A row to be changed: its key, and its columns' text before and after. Never shown."""
+    """A row to be changed: its key, and its columns' text before and after. Never shown, never altered."""
 
     key: Key
     old: Texts = attrs.field(repr=False)
@@ -61,19 +61,22 @@ class Applied:
 
     #: The columns' text as stored.
     stored: dict[int, Texts] = attrs.field(factory=dict, repr=False)
+    #: Whether what is stored is what was sent.
+    as_sent: bool = True
     #: Why the server refused a row; names the constraint, never the value.
     refused: dict[int, tuple[str, str]] = attrs.field(factory=dict)
 
 
-def session_sql(settings_lock_timeout: float, chunk_seconds: float) -> str:
-    """What holds for a chunk's transaction.
+def statement_timeout(chunk_seconds: float) -> float:
+    """How long a statement of a chunk may take before it counts as stuck, seconds."""
+    return max(5.0, 10 * chunk_seconds)
 
-    A lost tail of chunk commits is harmless, since rows, before-images and checkpoint are lost together;
-    hence no wait for the disk. Joining a chunk to its table by anything but the index would read it whole.
-    """
+
+def session_sql(settings_lock_timeout: float, chunk_seconds: float) -> str:
+    """What holds for a chunk's transaction; see `open_chunk` in the ledger, which says the same and why."""
     return (
         f"SET LOCAL lock_timeout = '{settings_lock_timeout * 1000:.0f}ms';"
-        f"SET LOCAL statement_timeout = '{max(5.0, 10 * chunk_seconds) * 1000:.0f}ms';"
+        f"SET LOCAL statement_timeout = '{statement_timeout(chunk_seconds) * 1000:.0f}ms';"
         "SET LOCAL synchronous_commit = off;"
         "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;"
         "SET LOCAL enable_bitmapscan = off"
@@ -111,8 +114,10 @@ async def _update(
     for i in range(len(shape.columns)):
         arguments.append([item.old[i] for item in chosen])
         arguments.append([item.new[i] for item in chosen])
-    for row in await connection.fetch(shape.update_sql(), *arguments):
-        applied.stored[positions[row["ord"] - 1]] = row[1:]
+    for at, other in await connection.fetch(shape.update_sql(), *arguments):
+        applied.stored[positions[at - 1]] = chosen[at - 1].new if other is None else tuple(other)
+        if other is not None:
+            applied.as_sent = False
 
 
 async def _bisect(

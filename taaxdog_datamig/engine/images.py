@@ -48,17 +48,18 @@ class Updated:
     def of(
         cls,
         shape: Shape,
-        rows: Iterable[tuple[Item, Texts]],
+        rows: Sequence[tuple[Item, Texts]],
         data_key: bytes,
         loose: tuple[str, ...] = (),
     ) -> Updated:
         """From changed rows and what is stored in them now."""
-        effect = cls(shape=shape, keys=[], old=[], new=[], loose=loose)
-        for item, stored in rows:
-            effect.keys.append(item.key)
-            effect.old.append(item.old)
-            effect.new.append(digests(stored, data_key))
-        return effect
+        return cls(
+            shape=shape,
+            keys=[item.key for item, _ in rows],
+            old=[item.old for item, _ in rows],
+            new=[digests(stored, data_key) for _, stored in rows],
+            loose=loose,
+        )
 
     @property
     def rows(self) -> int:

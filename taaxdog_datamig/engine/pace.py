@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import attrs
 
-from taaxdog_datamig.engine.reader import ask, cores, row_of
+from taaxdog_datamig.engine.reader import ask, cores
 from taaxdog_datamig.pg.catalog import leaves
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def pace(
             continue
         sample = await _some(connection, target, cores())
         began = time.monotonic()
-        await anyio.to_thread.run_sync(ask, target, [row_of(target, record) for record in sample])
+        await anyio.to_thread.run_sync(ask, target, sample)
         spent = time.monotonic() - began
         found = Pace(
             found.seconds + spent * rows / max(1, len(sample)),

@@ -16,7 +16,7 @@ from taaxdog_datamig.engine.reader import decide
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.errors import PlanDrift
 from taaxdog_datamig.pg.catalog import hangers, leaves
-from taaxdog_datamig.planning import WINDOW_BLOCKS
+from taaxdog_datamig.planning import WAVES, WINDOW_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,6 +97,7 @@ async def _plan_merge(connection: PoolConnectionProxy[Any], target: Target, merg
         heap_bytes=sum(leaf.pages for leaf in await leaves(connection, relation.oid)) * 8192,
         windows=len(merge_windows(target, pending, 1)),
         triggers=hanging.triggers,
+        order="group by group: a group is merged whole, in one transaction",
     )
 
 
@@ -124,6 +125,7 @@ async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> T
     deleting = target.action == "delete"
     names = [] if deleting else [field.column for field in target.shape.columns]
     hanging = await hangers(connection, relation.oid, names, deleting=deleting)
+    indexes = hanging.indexes + hanging.unique_indexes
     return TablePlan(
         table=target.shape.table,
         relation=relation.label,
@@ -135,8 +137,29 @@ async def _plan_table(connection: PoolConnectionProxy[Any], target: Target) -> T
         windows=sum(-(-max(leaf.pages, 1) // WINDOW_BLOCKS) for leaf in heaps),
         ddl=tuple(ddl.do for ddl in target.ddl),
         triggers=hanging.triggers,
-        indexes=hanging.indexes + hanging.unique_indexes,
+        indexes=indexes,
+        order=order(indexes, deleting=deleting),
         left={code: round(rows * scale) for code, rows in sorted(left.items())},
+    )
+
+
+def order(indexes: Sequence[str], *, deleting: bool) -> str:
+    """In which order a run changes a table's rows, and why: for people.
+
+    Args:
+        indexes: those that cover changed columns.
+        deleting: whether rows are deleted.
+    """
+    if deleting:
+        return "in heap order: pages that are read together are written together"
+    if indexes:
+        return (
+            f"page waves: {', '.join(indexes)} rule heap-only updates out, but each wave leaves room on its "
+            "page for the next, so that the table grows by a quarter and does not double"
+        )
+    return (
+        f"page waves: each page is changed in up to {WAVES} transactions, since an update that finds room on "
+        "its page is heap-only and touches no index"
     )
 
 

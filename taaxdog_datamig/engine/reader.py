@@ -10,17 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Item, Mode, persistently
 from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.ledger import Refusal, outside_quarantine
-from taaxdog_datamig.migration import Leave, Reject, Row, Skip, Target
+from taaxdog_datamig.migration import Changes, Leave, Reject, Row, Skip, Target
 from taaxdog_datamig.pg.rows import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     import asyncpg
 
@@ -36,6 +37,8 @@ SLOW_ROWS = 32
 #: Time that the transforms of one read should take, seconds: what a kill loses, and what a pause waits for.
 #: At the end of each, cores wait for the last hash and for the commit: shorter ones wait more often.
 SLOW_SECONDS = 8.0
+#: Rows of a fast transform between which other tasks have their turn: some hundred microseconds.
+_SLICE = 128
 #: Most by which a read grows over the one before it.
 _GROWTH = 4
 
@@ -54,6 +57,13 @@ class Batch:
     tids: list[Tid] = attrs.field(factory=list)
     refusals: list[Refusal] = attrs.field(factory=list)
     skipped: int = 0
+
+    def add(self, other: Batch) -> None:
+        """Take in what was read behind it."""
+        self.items += other.items
+        self.tids += other.tids
+        self.refusals += other.refusals
+        self.skipped += other.skipped
 
 
 async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadSize) -> AsyncIterator[Batch]:
@@ -87,7 +97,7 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
                 soon = _soon(limit, len(records), time.monotonic() - began)
                 yield batch
             else:
-                yield judge(chosen, records, size)
+                yield await _judge_in_slices(chosen, records, size)
             after = records[-1]["tid"]
         if len(records) < limit:
             return
@@ -107,91 +117,133 @@ def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[st
     return f"({target.pending}) AND {free}", [job.run_id, window.relation]
 
 
+async def _judge_in_slices(target: Target, records: Sequence[asyncpg.Record], size: ReadSize) -> Batch:
+    """As `judge`, while the server's answers are heard in between."""
+    batch = Batch()
+    for start in range(0, len(records), _SLICE):
+        batch.add(decide(target, records[start : start + _SLICE]))
+        await anyio.lowlevel.checkpoint()
+    _learn(target, records, size)
+    failpoints.hit("after-transform")
+    return batch
+
+
 def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | None = None) -> Batch:
     """Have the migration decide about each row."""
     batch = decide(target, records)
     if size is not None:
-        first = 1 + len(target.shape.key)
-        last = first + len(target.shape.columns)
-        read = sum(len(text) for record in records for text in record[first:last] if text)
-        size.learn(len(records), read)
+        _learn(target, records, size)
     failpoints.hit("after-transform")
     return batch
+
+
+def _learn(target: Target, records: Sequence[asyncpg.Record], size: ReadSize) -> None:
+    first = 1 + len(target.shape.key)
+    last = first + len(target.shape.columns)
+    size.learn(len(records), sum(sum(map(len, filter(None, record[first:last]))) for record in records))
 
 
 def decide(target: Target, records: Sequence[asyncpg.Record]) -> Batch:
     """What the migration says of each row, for a run or a plan."""
     batch = Batch()
-    keys = len(target.shape.key)
-    width = len(target.shape.columns)
-    outcomes = ask(target, [row_of(target, record) for record in records])
-    for record, outcome in zip(records, outcomes, strict=True):
-        key: Key = record[1 : 1 + keys]
-        old: Texts = record[1 + keys : 1 + keys + width]
-        new = _decided(target, key, old, outcome)
-        if isinstance(new, Refusal):
-            batch.refusals.append(new)
-        elif new is not None and new.new == old and new.left is not None:
-            batch.refusals.append(new.left)
-        elif new is None or new.new == old:
+    keys = 1 + len(target.shape.key)
+    width = keys + len(target.shape.columns)
+    decided = _Decided(target)
+    for record, outcome in zip(records, ask(target, records), strict=True):
+        key: Key = record[1:keys]
+        old: Texts = record[keys:width]
+        new = decided.of(key, old, outcome)
+        if isinstance(new, Item):
+            if new.new != old:
+                batch.items.append(new)
+                batch.tids.append(record[0])
+            elif new.left is not None:
+                batch.refusals.append(new.left)
+            else:
+                batch.skipped += 1
+        elif new is None:
             batch.skipped += 1
         else:
-            batch.items.append(new)
-            batch.tids.append(record[0])
+            batch.refusals.append(new)
     return batch
 
 
-def row_of(target: Target, record: asyncpg.Record) -> Row:
-    """A record of a window as the transform sees it."""
+def rows_of(target: Target, records: Sequence[asyncpg.Record]) -> Iterator[Row]:
+    """Records of a window as the transform sees them."""
     shape = target.shape
-    key: Key = record[1 : 1 + len(shape.key)]
-    old: Texts = record[1 + len(key) : 1 + len(key) + len(shape.columns)]
-    values = {
-        field.name: old[i] if field.textual else record[f"n{i}"] for i, field in enumerate(shape.columns)
-    }
-    return Row(key, values | {name: record[f"e{i}"] for i, name in enumerate(target.lookups)})
+    first = 1 + len(shape.key)
+    last = first + len(shape.columns)
+    names = [field.name for field in shape.columns]
+    # By position, behind the columns' texts: the native values, then the lookups.
+    others = [field.name for field in shape.columns if not field.textual] + list(target.lookups)
+    for record in records:
+        values = dict(zip(names, record[first:last], strict=True))
+        if others:
+            values.update(zip(others, record[last:], strict=True))
+        yield Row(record[1:first], values)
 
 
-def ask(target: Target, rows: Sequence[Row]) -> list[Outcome | Exception]:
-    """What the transform says of each row; what it raises concerns that row only."""
+def ask(target: Target, records: Sequence[asyncpg.Record]) -> Iterable[Outcome | Exception]:
+    """What the transform says of each row; what it raises concerns that row only.
+
+    One that is not slow is asked when its answer is looked at: rows that live for a moment only are no work
+    for the garbage collector.
+    """
+    transform = target.transform
 
     def one(row: Row) -> Outcome | Exception:
         try:
-            return target.transform(row)
+            return transform(row)
         except Exception as error:  # noqa: BLE001 - whatever a user's code raises
             return error
 
+    rows = rows_of(target, records)
     if not target.slow:
-        return [one(row) for row in rows]
+        return map(one, rows)
     with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(one, rows))
 
 
-def _decided(target: Target, key: Key, old: Texts, outcome: Outcome | Exception) -> Item | Refusal | None:
-    """The row with its new texts, or why it is refused or left, or None where it needs nothing."""
-    if isinstance(outcome, Exception):
+class _Decided:
+    """Makes changed rows out of outcomes."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._places = {field.name: (i, field.type) for i, field in enumerate(target.shape.columns)}
+
+    def of(self, key: Key, old: Texts, outcome: Outcome | Exception) -> Item | Refusal | None:
+        """The row with its new texts, or why it is refused or left, or None where it needs nothing."""
+        if isinstance(outcome, Changes):
+            return self._changed(key, old, outcome)
+        if isinstance(outcome, Skip):
+            return None
+        if isinstance(outcome, Leave | Reject):
+            return _listed(key, outcome)
         return _raised(key, outcome)
-    if isinstance(outcome, Skip):
-        return None
-    if isinstance(outcome, Leave | Reject):
-        return _listed(key, outcome)
-    names = {field.name for field in target.shape.columns}
-    if unknown := outcome.keys() - names:
+
+    def _changed(self, key: Key, old: Texts, outcome: Changes) -> Item | Refusal:
+        new = list(old)
+        for name, value in outcome.items():
+            if (place := self._places.get(name)) is None:
+                raise self._unknown(outcome)
+            if value.__class__ is str:
+                new[place[0]] = value
+                continue
+            try:
+                new[place[0]] = to_text(value, place[1])
+            except Exception as error:  # noqa: BLE001 - a value that has no text form
+                return _raised(key, error)
+        left = None if outcome.left is None else _listed(key, outcome.left)
+        return Item(key, old, tuple(new), outcome.reason, left)
+
+    def _unknown(self, outcome: Changes) -> RunError:
         # A name of the table's own may be told; anything else may be a value in the place of a name.
-        named = sorted(unknown & target.table.relation.columns.keys())
-        raise RunError(
+        named = sorted((outcome.keys() - self._places) & self._target.table.relation.columns.keys())
+        return RunError(
             f"the transform changes {named[0] if named else 'something'}, which is not among the migration's "
             "columns",
-            f"Its columns are {', '.join(field.name for field in target.shape.columns)}",
+            f"Its columns are {', '.join(self._places)}",
         )
-    try:
-        new = tuple(
-            to_text(outcome[field.name], field.type) if field.name in outcome else old[i]
-            for i, field in enumerate(target.shape.columns)
-        )
-    except Exception as error:  # noqa: BLE001 - a value that has no text form
-        return _raised(key, error)
-    return Item(key, old, new, outcome.reason, _listed(key, outcome.left) if outcome.left else None)
 
 
 def _listed(key: Key, outcome: Leave | Reject) -> Refusal:

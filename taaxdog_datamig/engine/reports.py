@@ -60,6 +60,8 @@ class TablePlan:
     indexes: tuple[str, ...] = ()
     #: Rows that will be left as they are on purpose and listed, by code; where a plan can tell.
     left: dict[str, int] = attrs.field(factory=dict)
+    #: In which order rows are changed, and why; empty where the migration's own code decides.
+    order: str = ""
 
 
 TaskOutcome: TypeAlias = Literal[

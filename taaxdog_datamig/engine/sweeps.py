@@ -16,6 +16,7 @@ from taaxdog_datamig.engine.gate import Seats
 from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows, whole
 from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
+from taaxdog_datamig.engine.turns import Worker
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.events import SweepStarted, TableStarted
@@ -23,7 +24,7 @@ from taaxdog_datamig.ledger import outside_quarantine
 from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.retry import Backoff
 from taaxdog_datamig.pg.transactions import transaction
-from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window, chunks, waves, windows
+from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window, windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,14 +131,24 @@ async def _all_windows(
 
 
 async def _run_windows(job: Job, sweep: int) -> None:
-    size = {number: ReadSize() for number in range(len(job.targets))}
+    sizes = {number: ReadSize() for number in range(len(job.targets))}
+
+    async def whole(claim: Claim) -> None:
+        await _work(job, sweep, claim, sizes[claim.target])
+        failpoints.hit("after-window")
 
     async def worker() -> None:
         with seats.taken() as seat:
-            while await seats.may_claim(seat) and (claim := await _claim(job, sweep)) is not None:
-                failpoints.hit("after-claim")
-                await _work(job, sweep, claim, size[claim.target])
-                failpoints.hit("after-window")
+
+            async def may_claim() -> bool:
+                return await seats.may_claim(seat)
+
+            if sweep != INSPECTION:
+                await Worker(job, sweep, sizes, whole, may_claim).work()
+            else:
+                while await may_claim() and (claims := await _claim(job, sweep)):
+                    failpoints.hit("after-claim")
+                    await whole(claims[0])
         seats.end()
 
     async def reclaim(connection: PoolConnectionProxy[Any]) -> bool:
@@ -151,8 +162,8 @@ async def _run_windows(job: Job, sweep: int) -> None:
             return
 
 
-async def _claim(job: Job, sweep: int) -> Claim | None:
-    async def claim(connection: PoolConnectionProxy[Any]) -> Claim | None:
+async def _claim(job: Job, sweep: int) -> list[Claim]:
+    async def claim(connection: PoolConnectionProxy[Any]) -> list[Claim]:
         return await job.ledger.work.claim(connection, job.run_id, sweep, job.epoch)
 
     return await steadily(job, "claiming a window", claim)
@@ -161,10 +172,14 @@ async def _claim(job: Job, sweep: int) -> Claim | None:
 async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
     """Everything that is to be done in one window."""
     recorded = False
-    look = _inspect if sweep == INSPECTION else _pass
     while not recorded:
-        outages = job.outages
-        skipped = await look(job, sweep, claim, size)
+        outages, skipped = job.outages, 0
+        if sweep == INSPECTION:
+            skipped = await _inspect(job, sweep, claim, size)
+        elif job.targets[claim.target].action == "delete":
+            await purge_window(job, sweep, claim)
+        else:
+            await merge_window(job, sweep, claim)
 
         async def done(
             connection: PoolConnectionProxy[Any], outages: int = outages, skipped: int = skipped
@@ -173,7 +188,7 @@ async def _work(job: Job, sweep: int, claim: Claim, size: ReadSize) -> None:
             # only this window's sweep would find: rows to be refused.
             if outages != job.outages:
                 return False
-            await job.ledger.work.window_done(connection, job.run_id, sweep, claim, job.epoch, skipped)
+            await job.ledger.work.windows_done(connection, job.run_id, sweep, job.epoch, [(claim, skipped)])
             return True
 
         recorded = await steadily(job, "recording a window", done)
@@ -188,7 +203,7 @@ async def _inspect(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
     delays = Backoff().delays()
     for _ in range(MAX_SWEEPS):
         conflicts = job.count(claim.target).conflicts
-        skipped = await _pass(job, sweep, claim, size)
+        skipped = await _look(job, sweep, claim, size)
         if job.count(claim.target).conflicts == conflicts:
             return skipped
         await job.wait("the application writes or locks rows that are looked at", next(delays))
@@ -198,30 +213,14 @@ async def _inspect(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
     )
 
 
-async def _pass(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
-    """Change the window's rows once; returns how many needed nothing."""
-    if job.targets[claim.target].action == "delete":
-        await purge_window(job, sweep, claim)
-        return 0
-    if job.targets[claim.target].action == "merge":
-        await merge_window(job, sweep, claim)
-        return 0
+async def _look(job: Job, sweep: int, claim: Claim, size: ReadSize) -> int:
+    """Look at the window's rows once; returns how many needed nothing."""
     writer = ChunkWriter(job=job, target=claim.target, sweep=sweep)
     skipped = 0
     async for batch in batches(job, claim.target, claim.window, sweep, size):
         skipped += batch.skipped
         job.count(claim.target).skipped += batch.skipped
-        refusals = batch.refusals
-        for wave in waves(batch.tids):
-            start = 0
-            while start < len(wave):
-                # The chunk size may have changed since the last one.
-                part = next(iter(chunks(wave[start:], job.size.rows)))
-                await writer.write(claim.window.relation, [batch.items[i] for i in part], refusals)
-                start += len(part)
-                refusals = []
-        if refusals:
-            await writer.write(claim.window.relation, [], refusals)
+        await writer.write_all(claim.window.relation, batch.items, batch.refusals)
     return skipped
 
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 async def take_back(
-    connection: PoolConnectionProxy[Any], effect: Effect, data_key: bytes, mode: Mode
+    connection: PoolConnectionProxy[Any],
+    effect: Effect,
+    data_key: bytes,
+    mode: Mode,
+    ready: Sequence[Item] | None = None,
+    known: dict[str, list[ForeignKey]] | None = None,
 ) -> list[Key]:
     """Give the rows their old values back, or put them back, inside the caller's transaction.
 
@@ -32,14 +37,27 @@ async def take_back(
     came under while triggers were off. Where it may, and the role may, rows come back as replicated ones do,
     and the other foreign keys are looked at by us.
 
+    Args:
+        connection: where the caller's transaction is open.
+        effect: what is taken back.
+        data_key: of the run.
+        mode: how carefully it is tried.
+        ready: what `holding` found, where it was asked already.
+        known: foreign keys by relation that need not be looked up again, and where new ones are noted.
+
     Returns:
         The keys of rows left alone: changed since, gone, there again, or refused by the server.
     """
-    foreign = await keys_of_name(connection, effect.shape.relation)
+    known = {} if known is None else known
+    if (foreign := known.get(effect.shape.relation)) is None:
+        foreign = known[effect.shape.relation] = await keys_of_name(connection, effect.shape.relation)
     broken = [key for key in foreign if not key.valid or key.name in effect.loose]
     aside = bool(broken) and await may_set_aside(connection)
     if isinstance(effect, Updated):
-        kept = await _give_back(connection, effect, data_key, mode)
+        items = await holding(connection, effect, data_key) if ready is None else ready
+        applied = await apply(connection, effect.shape, items, mode)
+        back = {items[i].key for i in applied.stored}
+        kept = [] if len(back) == effect.rows else [key for key in effect.keys if key not in back]
     else:
         checked = [key for key in foreign if key not in broken] if aside else []
         kept = await put_back(connection, effect, mode, checked)
@@ -48,18 +66,14 @@ async def take_back(
     return kept
 
 
-async def _give_back(
-    connection: PoolConnectionProxy[Any], effect: Updated, data_key: bytes, mode: Mode
-) -> list[Key]:
+async def holding(connection: PoolConnectionProxy[Any], effect: Updated, data_key: bytes) -> list[Item]:
+    """The rows that still hold what the run wrote, to be given their old values back."""
     now = await current(connection, effect.shape, effect.keys)
-    items = [
+    return [
         Item(key, now[i], effect.old[i])
         for i, key in enumerate(effect.keys)
         if i in now and digests(now[i], data_key) == effect.new[i]
     ]
-    applied = await apply(connection, effect.shape, items, mode)
-    back = {items[i].key for i in applied.stored}
-    return [key for key in effect.keys if key not in back]
 
 
 async def put_back(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import asyncpg
+import orjson
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import BlobSealer
@@ -173,7 +174,7 @@ async def undo(
         run_id=record["id"],
         epoch=epoch,
         shapes=tuple(shapes),
-        options=RunOptions(dry_run=dry_run),
+        options=RunOptions(dry_run=dry_run, workers=_workers(db, record)),
         events=events,
         sealer=BlobSealer(data_key if sealed else None),
         data_key=data_key,
@@ -191,6 +192,12 @@ async def undo(
             await let_go(job)
             raise
     return await _report(job, record, done, time.monotonic() - began, dry_run=dry_run)
+
+
+def _workers(db: Database, record: asyncpg.Record) -> int:
+    """As many as the run had, where this pool has the connections; one where the server was to say."""
+    wanted = orjson.loads(record["options"]).get("workers") or db.settings.workers
+    return max(1, min(wanted, db.pool.get_max_size() - 3)) if isinstance(wanted, int) else 1
 
 
 async def built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> asyncpg.Record | None:

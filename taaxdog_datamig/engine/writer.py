@@ -12,21 +12,25 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.archive import ArchivedTable
-from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, session_sql
+from taaxdog_datamig.engine.apply import Item, Mode, apply, persistently, statement_timeout
 from taaxdog_datamig.engine.images import Deleted, Effect, Updated, context_of, deleted_rows, pack
 from taaxdog_datamig.engine.preview import Preview
 from taaxdog_datamig.errors import LeaseLost
 from taaxdog_datamig.ledger import ChunkEntry, Refusal
+from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.quoting import ident
 from taaxdog_datamig.pg.rows import bound
 from taaxdog_datamig.pg.transactions import Undone, transaction
+from taaxdog_datamig.planning import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
+    from taaxdog_datamig.engine.apply import Applied
     from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.engine.lane import Lane
     from taaxdog_datamig.ledger import ArchivePart, Key
     from taaxdog_datamig.pg.rows import Shape
 
@@ -47,6 +51,8 @@ class Written:
     size: int = 0
     #: Rows that were touched, for the controller, where they are not those of `changed` and `conflicts`.
     touched: int | None = None
+    #: The before-image of the effects, where it is sealed already.
+    image: bytes | None = attrs.field(default=None, repr=False)
     #: What decisions rest on: reason to rows.
     reasons: Mapping[str, int] = attrs.field(factory=dict)
     #: What a dry run shows of it, where `update` did it.
@@ -92,6 +98,8 @@ class ChunkWriter:
     job: Job
     target: int
     sweep: int
+    #: Where it has a connection of its own.
+    lane: Lane | None = None
 
     async def write(self, relation: str, items: Sequence[Item], refusals: Sequence[Refusal]) -> None:
         """Commit a chunk of updates; see `commit`.
@@ -103,6 +111,15 @@ class ChunkWriter:
             return await self.update(connection, relation, items, refusals, mode)
 
         await self.commit(relation, work)
+
+    async def write_all(self, relation: str, items: Sequence[Item], refusals: Sequence[Refusal]) -> None:
+        """Commit as many chunks as it takes."""
+        start = 0
+        while start < len(items) or refusals:
+            # The chunk size may have changed since the last one.
+            part = next(iter(chunks(items[start:], self.job.size.rows)), ())
+            await self.write(relation, part, refusals)
+            start, refusals = start + len(part), ()
 
     async def commit(self, relation: str, work: Work) -> Committed:
         """Commit one chunk, exactly once. One that did nothing leaves no record.
@@ -151,11 +168,17 @@ class ChunkWriter:
         job, settings = self.job, self.job.db.settings
         started = time.monotonic()
         before: Committed | None = None
-        async with job.connect() as connection:
+        async with (self.lane or job).connect() as connection:
             try:
                 async with transaction(connection):
-                    await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
-                    guard = await job.ledger.runs.guard(connection, job.run_id, job.epoch, relation)
+                    guard = await job.ledger.runs.open_chunk(
+                        connection,
+                        job.run_id,
+                        job.epoch,
+                        relation,
+                        lock_timeout=settings.lock_timeout,
+                        statement_timeout=statement_timeout(settings.chunk_seconds),
+                    )
                     if guard is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     # Asked while the chunk before was at work: nothing more is written.
@@ -218,26 +241,60 @@ class ChunkWriter:
         if job.dry_run and job.targets[self.target].ddl:
             kept = [c.quoted for c in job.targets[self.target].table.relation.stored]
             place = await _stand_in(connection, shape, items, kept)
-        applied = await apply(connection, place, items, mode)
+        loose = job.targets[self.target].loose
+        applied, ahead = await self._apply(connection, shape, place, items, mode)
         changed = [(items[i], stored) for i, stored in applied.stored.items()]
+        if not (applied.as_sent and len(changed) == len(items)):
+            ahead = None
         refused = [
             Refusal(key=items[i].key, code=code, reason=why) for i, (code, why) in applied.refused.items()
         ]
         # With the change itself: a row that is listed is not looked at again.
         left = [item.left for item, _ in changed if item.left is not None]
+        effects: tuple[Effect, ...] = ()
+        if changed:
+            effects = (ahead[0] if ahead else Updated.of(shape, changed, job.data_key, loose),)
         return Written(
-            effects=[Updated.of(shape, changed, job.data_key, job.targets[self.target].loose)]
-            if changed
-            else (),
+            effects=effects,
+            image=ahead[1] if ahead else None,
             changed=len(changed),
             conflicts=len(items) - len(changed) - len(refused),
             refusals=[*refusals, *refused, *left],
             first_key=items[0].key if items else None,
             last_key=items[-1].key if items else None,
-            size=sum(len(text) for item in items for text in (*item.old, *item.new) if text),
+            size=sum(sum(map(len, filter(None, (*item.old, *item.new)))) for item in items),
             reasons=Counter(item.reason for item, _ in changed if item.reason),
             preview=Preview.of_rows(job.targets[self.target], changed) if job.dry_run else None,
         )
+
+    async def _apply(
+        self,
+        connection: PoolConnectionProxy[Any],
+        shape: Shape,
+        place: Shape,
+        items: Sequence[Item],
+        mode: Mode,
+    ) -> tuple[Applied, tuple[Updated, bytes] | None]:
+        """Change rows, and meanwhile seal the before-image of the case that each is changed as asked for."""
+        job = self.job
+        if job.dry_run or not items or mode != Mode():
+            return await apply(connection, place, items, mode), None
+        ahead: list[tuple[Updated, bytes]] = []
+
+        def seal() -> tuple[Updated, bytes]:
+            rows = [(item, item.new) for item in items]
+            effect = Updated.of(shape, rows, job.data_key, job.targets[self.target].loose)
+            return effect, job.sealer.seal(pack([effect]), context_of(job.run_id, self.target))
+
+        async def prepare() -> None:
+            # On a thread: the signs of life, and other workers, go on meanwhile.
+            ahead.append(await anyio.to_thread.run_sync(seal))
+
+        with only_error():
+            async with anyio.create_task_group() as group:
+                group.start_soon(prepare)
+                applied = await apply(connection, place, items, mode)
+        return applied, ahead[0]
 
     async def _archive(self, token: uuid.UUID, written: Written) -> list[ArchivePart]:
         """Write what was deleted to files, and read it back (promise P10)."""
@@ -284,15 +341,11 @@ class ChunkWriter:
         parts: Sequence[ArchivePart],
     ) -> int:
         job = self.job
-        image = None
-        if written.effects and not job.dry_run:
+        image = written.image
+        if image is None and written.effects and not job.dry_run:
             context = context_of(job.run_id, entry.target)
-            # On a thread: the signs of life, and other workers, go on meanwhile.
             image = await anyio.to_thread.run_sync(lambda: job.sealer.seal(pack(written.effects), context))
         failpoints.hit("after-image")
-        row = await job.ledger.work.add_chunk(connection, entry, self._table, image)
-        for part in parts:
-            await job.ledger.work.add_archive_part(connection, job.run_id, row["id"], part)
         told = {
             "table": self._table,
             "changed": entry.changed,
@@ -305,7 +358,9 @@ class ChunkWriter:
             told["reasons"] = dict(written.reasons)
         if rows := deleted_rows(written.effects):
             told["deleted"] = dict(rows)
-        await job.ledger.audit.append(connection, "chunk", job.run_id, told)
+        row = await job.ledger.work.add_chunk(connection, entry, self._table, image, told)
+        for part in parts:
+            await job.ledger.work.add_archive_part(connection, job.run_id, row["id"], part)
         return row["hot"] or 0
 
 

@@ -49,6 +49,11 @@ def actor(role: str) -> dict[str, str]:
     }
 
 
+def audited(entry: Mapping[str, Any]) -> str:
+    """The text of an entry made now: counts, names and keys, never values."""
+    return orjson.dumps({"at": datetime.now(UTC), **entry}, option=orjson.OPT_SORT_KEYS).decode()
+
+
 @attrs.frozen
 class Audit:
     """The trail of one ledger."""
@@ -70,8 +75,7 @@ class Audit:
             run_id: the run it belongs to.
             entry: details: counts, names and keys, never values.
         """
-        body = orjson.dumps({"at": datetime.now(UTC), **entry}, option=orjson.OPT_SORT_KEYS).decode()
-        await connection.execute(self._sql["audit"], event, run_id, body)
+        await connection.execute(self._sql["audit"], event, run_id, audited(entry))
 
     async def first(self, connection: PoolConnectionProxy[Any], event: str, run_id: uuid.UUID) -> str | None:
         """The first entry of a run about that, as JSON."""

@@ -63,6 +63,19 @@ SELECT r.control, coalesce(pg_stat_get_xact_tuples_hot_updated(to_regclass($3)::
 FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
 WHERE l.run_id = $1 AND l.epoch = $2 AND ($4::text IS NULL OR r.status = $4) FOR SHARE OF l
 
+-- name: open_chunk
+-- What a chunk's transaction begins with, in one statement: its settings, then the same as `guard`. The
+-- settings come first, so that a lock that is waited for here has its timeout; OFFSET keeps them apart.
+-- A lost tail of chunk commits is harmless, since rows, before-images and checkpoint are lost together;
+-- hence no wait for the disk. Joining a chunk to its table by anything but the index would read it whole.
+SELECT r.control, coalesce(pg_stat_get_xact_tuples_hot_updated(to_regclass($3)::oid), 0) AS hot
+FROM (SELECT set_config('lock_timeout', $4, true), set_config('statement_timeout', $5, true),
+             set_config('synchronous_commit', 'off', true),
+             set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+             set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true) OFFSET 0) s
+CROSS JOIN datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
+WHERE l.run_id = $1 AND l.epoch = $2 AND ($6::text IS NULL OR r.status = $6) FOR SHARE OF l
+
 -- name: runs
 SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.targets, r.options,
        r.estimated_rows, r.started_at, r.completed_at, r.error, r.report, r.actor, r.control, r.waiting,
@@ -129,37 +142,54 @@ ON CONFLICT DO NOTHING
 -- name: sweep
 SELECT max(sweep) FROM datamig.windows WHERE run_id = $1
 
--- name: claim_window
+-- name: claim_windows
+-- A claim that a crash of the server takes back is made again: no wait for the disk.
 UPDATE datamig.windows w SET epoch = $3
-WHERE (w.run_id, w.sweep, w.target, w.number) = (
-    SELECT run_id, sweep, target, number FROM datamig.windows
-    WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch < $3)
-    ORDER BY target, number LIMIT 1 FOR UPDATE SKIP LOCKED)
+FROM (SELECT run_id, sweep, target, number, set_config('synchronous_commit', 'off', true)
+      FROM datamig.windows
+      WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch < $3)
+      ORDER BY target, number LIMIT $4 FOR UPDATE SKIP LOCKED) c
+WHERE (w.run_id, w.sweep, w.target, w.number) = (c.run_id, c.sweep, c.target, c.number)
 RETURNING w.target, w.number, w.relation, w.first, w.last
 
 -- name: reclaim
+-- The end of a sweep: it writes in any case, so that its commit waits until the disk has the chunks and windows
+-- before it. The next sweep would not find what a crash took back of this one.
+WITH durable AS (UPDATE datamig.runs SET waiting = waiting WHERE id = $1)
 UPDATE datamig.windows SET epoch = NULL
 WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch <= $3)
 RETURNING number
 
--- name: window_done
-UPDATE datamig.windows w SET done = true, skipped = $6
-FROM datamig.leases l
-WHERE w.run_id = $1 AND w.sweep = $2 AND w.target = $3 AND w.number = $4
-  AND l.run_id = w.run_id AND l.epoch = $5
+-- name: windows_done
+-- Of a window that a crash of the server makes unfinished again, every row is looked at again.
+UPDATE datamig.windows w SET done = true, skipped = x.skipped
+FROM (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) s, datamig.leases l,
+     unnest($4::int[], $5::int[], $6::bigint[]) AS x(target, number, skipped)
+WHERE w.run_id = $1 AND w.sweep = $2 AND w.target = x.target AND w.number = x.number
+  AND l.run_id = w.run_id AND l.epoch = $3
 
 -- name: add_chunk
-INSERT INTO datamig.chunks (run_id, token, epoch, sweep, target, relation, changed, conflicts, quarantined,
-                            first_key, last_key, seconds, hot)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11::text[], $12,
-        pg_stat_get_xact_tuples_hot_updated(to_regclass($6)::oid) - $13::bigint)
-RETURNING id, hot
+-- With its before-image and its audit entry, where there are any: one statement.
+WITH chunk AS (
+    INSERT INTO datamig.chunks (run_id, token, epoch, sweep, target, relation, changed, conflicts, quarantined,
+                                first_key, last_key, seconds, hot)
+    VALUES ($1::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11::text[], $12,
+            pg_stat_get_xact_tuples_hot_updated(to_regclass($6)::oid) - $13::bigint)
+    RETURNING id, hot),
+image AS (
+    INSERT INTO datamig.before_images (chunk_id, image) SELECT id, $14::bytea FROM chunk WHERE $14::bytea IS NOT NULL),
+head AS (
+    UPDATE datamig.audit_head
+    SET seq = seq + 1, previous = hash,
+        hash = sha256(hash || convert_to(concat_ws(E'\n', seq + 1, 'chunk', $1::uuid::text, $15::text), 'UTF8'))
+    WHERE $15::text IS NOT NULL RETURNING seq, previous, hash),
+entry AS (
+    INSERT INTO datamig.audit (seq, event, run_id, entry, previous, hash)
+    SELECT seq, 'chunk', $1::uuid, $15::text, previous, hash FROM head)
+SELECT id, hot FROM chunk
 
 -- name: find_chunk
 SELECT changed, conflicts, quarantined, coalesce(hot, 0) AS hot FROM datamig.chunks WHERE token = $1
-
--- name: add_image
-INSERT INTO datamig.before_images (chunk_id, image) VALUES ($1, $2)
 
 -- name: add_archive_part
 INSERT INTO datamig.archive_parts (chunk_id, run_id, name, bytes, sha256, rows, tables)
@@ -236,7 +266,19 @@ WHERE c.run_id = $1 AND c.restored IS NULL AND (c.changed > 0 OR b.chunk_id IS N
 ORDER BY c.id DESC LIMIT 1
 
 -- name: restored
-UPDATE datamig.chunks SET restored = $2, kept = $3 WHERE id = $1 AND restored IS NULL RETURNING id
+-- With its audit entry, both once only.
+WITH chunk AS (
+    UPDATE datamig.chunks SET restored = $2, kept = $3 WHERE id = $1 AND restored IS NULL RETURNING run_id),
+head AS (
+    UPDATE datamig.audit_head h
+    SET seq = seq + 1, previous = hash,
+        hash = sha256(hash || convert_to(concat_ws(E'\n', seq + 1, 'chunk-restored', c.run_id::text, $4::text),
+                                         'UTF8'))
+    FROM chunk c RETURNING h.seq, h.previous, h.hash, c.run_id),
+entry AS (
+    INSERT INTO datamig.audit (seq, event, run_id, entry, previous, hash)
+    SELECT seq, 'chunk-restored', run_id, $4::text, previous, hash FROM head)
+SELECT run_id FROM chunk
 
 -- name: add_conflicts
 INSERT INTO datamig.conflicts (run_id, relation, key, tablename)

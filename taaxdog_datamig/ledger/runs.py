@@ -140,6 +140,27 @@ class Runs:
         asked: str | None = await connection.fetchval(self._sql["control"], run_id)
         return asked
 
+    async def open_chunk(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        epoch: int,
+        relation: str = "",
+        *,
+        lock_timeout: float,
+        statement_timeout: float,
+    ) -> asyncpg.Record | None:
+        """Begin a chunk: its transaction's settings, timeouts in seconds, and then as `guard`."""
+        return await connection.fetchrow(
+            self._sql["open_chunk"],
+            run_id,
+            epoch,
+            relation or "pg_class",
+            f"{lock_timeout * 1000:.0f}ms",
+            f"{statement_timeout * 1000:.0f}ms",
+            "running" if relation else None,
+        )
+
     async def find(
         self,
         connection: PoolConnectionProxy[Any],

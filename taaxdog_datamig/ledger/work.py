@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import orjson
 
+from taaxdog_datamig.ledger.audit import audited
 from taaxdog_datamig.planning import Window
 
 if TYPE_CHECKING:
@@ -127,33 +128,50 @@ class Work:
         return None if value is None else int(value)
 
     async def claim(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
-    ) -> Claim | None:
-        """Take a window nobody with a valid lease works on, or None when there is none left."""
-        row = await connection.fetchrow(self._sql["claim_window"], run_id, sweep, epoch)
-        if row is None:
-            return None
-        window = Window(row["relation"], row["first"], row["last"])
-        return Claim(target=row["target"], number=row["number"], window=window)
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int, count: int = 1
+    ) -> list[Claim]:
+        """Take up to so many windows nobody with a valid lease works on; none when there is none left."""
+        rows = await connection.fetch(self._sql["claim_windows"], run_id, sweep, epoch, count)
+        return [
+            Claim(
+                target=row["target"],
+                number=row["number"],
+                window=Window(row["relation"], row["first"], row["last"]),
+            )
+            for row in sorted(rows, key=lambda row: (row["target"], row["number"]))
+        ]
 
-    async def window_done(
+    async def windows_done(
         self,
         connection: PoolConnectionProxy[Any],
         run_id: uuid.UUID,
         sweep: int,
-        claim: Claim,
         epoch: int,
-        skipped: int,
+        done: Sequence[tuple[Claim, int]],
     ) -> None:
-        """Record that a window was read to its end, with the rows that needed nothing."""
+        """Record that windows were worked on to their end, each with the rows that needed nothing."""
         await connection.execute(
-            self._sql["window_done"], run_id, sweep, claim.target, claim.number, epoch, skipped
+            self._sql["windows_done"],
+            run_id,
+            sweep,
+            epoch,
+            [claim.target for claim, _ in done],
+            [claim.number for claim, _ in done],
+            [skipped for _, skipped in done],
         )
 
     async def add_chunk(
-        self, connection: PoolConnectionProxy[Any], chunk: ChunkEntry, table: str, image: bytes | None
+        self,
+        connection: PoolConnectionProxy[Any],
+        chunk: ChunkEntry,
+        table: str,
+        image: bytes | None,
+        told: Mapping[str, Any] | None = None,
     ) -> asyncpg.Record:
-        """Record a chunk, its before-image and its refusals. Returns its `id` and `hot` updates."""
+        """Record a chunk, its before-image, its refusals and what the audit trail is told of it.
+
+        Returns its `id` and `hot` updates.
+        """
         row: asyncpg.Record | None = await connection.fetchrow(
             self._sql["add_chunk"],
             chunk.run_id,
@@ -169,10 +187,10 @@ class Work:
             chunk.last_key,
             chunk.seconds,
             chunk.hot_before,
+            image,
+            None if told is None else audited(told),
         )
         assert row is not None
-        if image is not None:
-            await connection.execute(self._sql["add_image"], row["id"], image)
         if chunk.refusals:
             await connection.execute(
                 self._sql["add_quarantine"],
@@ -257,7 +275,10 @@ class Work:
     async def reclaim(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
     ) -> bool:
-        """Give back the windows that were claimed under this lease or before and not done; were there any?"""
+        """Give back the windows that were claimed under this lease or before and not done; were there any?
+
+        Once it has returned, no crash of the server takes back what was committed before.
+        """
         return bool(await connection.fetch(self._sql["reclaim"], run_id, sweep, epoch))
 
     async def quarantine(
@@ -339,10 +360,16 @@ class Work:
         await connection.execute(self._sql["all_restored"], run_id)
 
     async def restored(
-        self, connection: PoolConnectionProxy[Any], chunk_id: int, restored: int, kept: int
+        self,
+        connection: PoolConnectionProxy[Any],
+        chunk_id: int,
+        restored: int,
+        kept: int,
+        told: Mapping[str, Any],
     ) -> bool:
-        """Record that a chunk was rolled back; False when it had been already."""
-        return await connection.fetchval(self._sql["restored"], chunk_id, restored, kept) is not None
+        """Record that a chunk was rolled back, and tell the audit trail; False when it had been already."""
+        body = audited(told)
+        return await connection.fetchval(self._sql["restored"], chunk_id, restored, kept, body) is not None
 
     async def add_conflicts(
         self,

@@ -76,7 +76,7 @@ class Database:
         dsn: str | None = None,
         *,
         settings: Settings | None = None,
-        max_connections: int = 12,
+        max_connections: int = 24,
     ) -> AsyncIterator[Database]:
         """Connect, and close everything at the end.
 

@@ -111,18 +111,18 @@ class Shape:
     def keys_sql(self) -> str:
         """The rows named by one text[] a key column: $1.., with their position as `ord`."""
         names, arrays = bound(len(self.key))
+        # OFFSET keeps it a look at the index for each row: a join may be planned as one read of the table.
         return (
-            f"SELECT s.ord, {self._selected()}"
-            f" FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord)"
-            f" JOIN {self.source} AS t ON {self._matches('x')}"
+            f"SELECT s.ord, r.* FROM unnest({arrays}) WITH ORDINALITY AS s({names}, ord) CROSS JOIN LATERAL"
+            f" (SELECT {self._selected()} FROM {self.source} AS t WHERE {self._matches('x')} OFFSET 0) AS r"
         )
 
     def update_sql(self) -> str:
         """Compare-and-set of many rows.
 
         Parameters: one text[] for each key column, then for each column one of old and one of new values.
-        Returns the position of each row that was changed, and the text its columns hold now, which a
-        trigger or the type (`timestamp(3)`, `char(5)`) may have made different from what was sent.
+        Returns the position of each row that was changed, and NULL, or the texts its columns hold now where
+        a trigger or the type (`timestamp(3)`, `char(5)`) has made them different from what was sent.
         """
         width = len(self.key) + 2 * len(self.columns)
         names = [f"x{i}" for i in range(len(self.key))]
@@ -135,7 +135,9 @@ class Shape:
             f't.{ident(field.column)}::text COLLATE "C" IS NOT DISTINCT FROM s.o{i}'
             for i, field in enumerate(self.columns)
         )
-        stored = ", ".join(f"t.{ident(field.column)}::text" for field in self.columns)
+        texts = [f"t.{ident(field.column)}::text" for field in self.columns]
+        same = " AND ".join(f'{text} COLLATE "C" IS NOT DISTINCT FROM s.w{i}' for i, text in enumerate(texts))
+        stored = f"CASE WHEN NOT ({same}) THEN ARRAY[{', '.join(texts)}] END"
         return (
             f"UPDATE {self.source} AS t SET {sets}"
             f" FROM unnest({arrays}) WITH ORDINALITY AS s({', '.join(names)}, ord)"

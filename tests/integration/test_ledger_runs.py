@@ -181,8 +181,8 @@ async def test_each_window_is_claimed_once_by_workers_at_once(db, ledger):
     async def worker():
         mine = []
         async with db.acquire() as connection:
-            while (claim := await WORK.claim(connection, run, 0, epoch)) is not None:
-                mine.append(claim)
+            while claims := await WORK.claim(connection, run, 0, epoch, 1 + len(mine) % 3):
+                mine += claims
                 await asyncio.sleep(0)
         return mine
 
@@ -193,17 +193,16 @@ async def test_each_window_is_claimed_once_by_workers_at_once(db, ledger):
 async def test_claims_of_an_older_lease_are_free_again_unless_they_were_done(ledger):
     run = await windows(ledger, 3)
     old = await RUNS.take(ledger, run, 15)
-    done = await WORK.claim(ledger, run, 0, old)
-    late = await WORK.claim(ledger, run, 0, old)
-    await WORK.window_done(ledger, run, 0, done, old, 5)
+    done, late = await WORK.claim(ledger, run, 0, old, 2)
+    await WORK.windows_done(ledger, run, 0, old, [(done, 5)])
     new = await RUNS.take(ledger, run, 15)
-    await WORK.window_done(ledger, run, 0, late, old, 5)  # whoever lost the lease has no say
+    await WORK.windows_done(ledger, run, 0, old, [(late, 5)])  # whoever lost the lease has no say
     again = []
-    while (claim := await WORK.claim(ledger, run, 0, new)) is not None:
-        again.append(claim.number)
-        await WORK.window_done(ledger, run, 0, claim, new, 0)
+    while claims := await WORK.claim(ledger, run, 0, new):
+        again += [claim.number for claim in claims]
+        await WORK.windows_done(ledger, run, 0, new, [(claim, 0) for claim in claims])
     assert sorted([done.number, *again]) == [0, 1, 2]
-    assert await WORK.claim(ledger, run, 0, new + 1) is None
+    assert await WORK.claim(ledger, run, 0, new + 1) == []
     assert (await WORK.totals(ledger, run))[done.target]["skipped"] == 5
 
 
@@ -226,8 +225,8 @@ async def test_chunks_are_undone_newest_first_and_once(ledger):
     assert (await WORK.totals(ledger, run))[0]["changed"] == 7
     newest = await WORK.next_to_restore(ledger, run, 1 << 62)
     assert (newest["id"], newest["image"]) == (two, b"two")
-    assert await WORK.restored(ledger, two, 3, 1)
-    assert not await WORK.restored(ledger, two, 3, 1)
+    assert await WORK.restored(ledger, two, 3, 1, {"chunk": two})
+    assert not await WORK.restored(ledger, two, 3, 1, {"chunk": two})
     assert (await WORK.next_to_restore(ledger, run, 1 << 62))["id"] == one
     assert await WORK.next_to_restore(ledger, run, one) is None
     record = await state(ledger, run)

@@ -56,7 +56,8 @@ async def change(connection, shape, rows):
     arguments = transposed([key for key, _, _ in rows], len(shape.key))
     for i in range(len(shape.columns)):
         arguments += [[old[i] for _, old, _ in rows], [new[i] for _, _, new in rows]]
-    return {row["ord"] - 1: tuple(row)[1:] for row in await connection.fetch(shape.update_sql(), *arguments)}
+    changed = await connection.fetch(shape.update_sql(), *arguments)
+    return {at - 1: rows[at - 1][2] if other is None else tuple(other) for at, other in changed}
 
 
 async def test_a_row_of_any_type_is_changed_only_where_it_holds_the_old_value(connection):

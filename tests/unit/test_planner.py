@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from taaxdog_datamig.engine.planner import BAND, check_pinned, fingerprint
+from taaxdog_datamig.engine.planner import BAND, check_pinned, fingerprint, order
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.errors import PlanDrift
 from taaxdog_datamig.migration import Changes, Ddl, Target
@@ -106,3 +106,9 @@ def test_another_migration_code_or_table_is_drift(more, words):
 def test_a_file_without_the_parts_of_a_plan_is_drift(document):
     with pytest.raises(PlanDrift):
         check_pinned(plan(0), document)
+
+
+def test_a_plan_says_in_which_order_rows_are_changed_and_why():
+    assert "touches no index" in order((), deleting=False)
+    assert "users_state_idx rule heap-only updates out" in order(("users_state_idx",), deleting=False)
+    assert order(("users_state_idx",), deleting=True).startswith("in heap order")

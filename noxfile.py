@@ -51,7 +51,7 @@ def lowest(session: nox.Session) -> None:
     """The suite, with the oldest versions that pyproject.toml allows."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    kinds = ("demo", "parquet", "stores", "dev")
+    kinds = ("demo", "otel", "parquet", "prometheus", "stores", "dev")
     wanted = [*project["dependencies"], *(need for kind in kinds for need in extras[kind])]
     pinned = [need.partition(";")[0].strip().replace(">=", "==") for need in wanted if ">=" in need]
     session.install(*pinned)
@@ -93,9 +93,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def reference(session: nox.Session) -> None:
-    """Write the reference of checks from the rules."""
+    """Write the reference of checks from the rules, and the manual page from the commands."""
     _install(session)
     session.run("python", "tests/docs/checks_page.py")
+    session.run("python", "tests/docs/man_page.py")
 
 
 @nox.session

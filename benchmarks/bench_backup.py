@@ -6,7 +6,9 @@ The whole sample: `datamig backup create --jobs 2`, zstd and sealed, against `pg
 fastest compression that the program found knows. One large table: the same with `--tables`, against
 `psql -c "COPY ... TO STDOUT (FORMAT binary)" > /dev/null`, which neither compresses nor seals. CPU is that of
 the command and of the server's sessions. Ratios are the rival's by ours, of medians: above 1, ours is better.
-Also what `backup verify` takes. Needs Linux's /proc.
+Also what `backup verify` takes. `users` with 1 % of the rows changed: `datamig restore --tables users`
+against deleting all rows and loading a file of them with `psql`, in one transaction, without triggers or
+foreign keys. Needs Linux's /proc.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ from taaxdog_datamig.embedded import EmbeddedServer
 
 KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 LARGEST = "bank_transactions"
+CHANGED = "UPDATE users SET name = name || '!' WHERE hashtextextended(id || '{number}', 0) % 100 = 0"
+#: Sessions end a little later than their clients, seconds.
+SESSIONS_END = 0.3
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,7 +62,7 @@ def run(command: list[str], postmaster: int, environment: dict[str, str]) -> Cos
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0, command
     wall = time.perf_counter() - began
-    time.sleep(0.3)  # the sessions end a little later
+    time.sleep(SESSIONS_END)
     peak = usage.ru_maxrss / 1024
     return Cost(wall, usage.ru_utime + usage.ru_stime, of_sessions(postmaster) - server, peak)
 
@@ -103,6 +108,51 @@ def show(
             f"{'':28} ratio {theirs.wall / ours.wall:.2f} in time, {theirs.cpu / ours.cpu:.2f} in CPU",
             flush=True,
         )
+
+
+def told(dsn: str, psql: Tool, *statements: str) -> None:
+    """Have `psql` do something that is not measured."""
+    words = [word for statement in statements for word in ("-c", statement)]
+    environment = os.environ | libpq_environment(dsn)
+    subprocess.run([psql.path, "-q", *words], check=True, stdout=subprocess.DEVNULL, env=environment)
+    time.sleep(SESSIONS_END)
+
+
+def bench_converge(dsn: str, postmaster: int, rounds: int) -> None:
+    psql = find("psql", 18)
+    assert psql is not None
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/users.copy"
+        environment = {"DATABASE_URL": dsn, "FIELD_ENCRYPTION_KEY": KEY, "BACKUP_DIR": f"{folder}/mine"}
+        ours = [sys.executable, "-m", "taaxdog_datamig"]
+        subprocess.run(
+            [*ours, "backup", "create", "--tables", "users"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | environment,
+        )
+        told(dsn, psql, f"\\copy users to {file} (format binary)")
+        reload = [str(psql.path), "-q", "-v", "ON_ERROR_STOP=1", "-1"]
+        for statement in (
+            "SET LOCAL session_replication_role = replica",
+            "DELETE FROM users",
+            f"\\copy users from {file} (format binary)",
+        ):
+            reload += ["-c", statement]
+        restore = [*ours, "restore", "latest", "--tables", "users", "--yes"]
+        costs: dict[str, list[Cost]] = {"restore": [], "reload": []}
+        for number in range(rounds):
+            for name, command in (("restore", restore), ("reload", reload)):
+                told(
+                    dsn,
+                    psql,
+                    CHANGED.format(number=f"{name} {number}"),
+                    # Both begin with what is left of neither.
+                    "VACUUM (FULL, ANALYZE) users",
+                    "CHECKPOINT",
+                )
+                costs[name].append(run(command, postmaster, environment | libpq_environment(dsn)))
+        show("converge, 1 % of users", median(costs["restore"]), median(costs["reload"]))
 
 
 def bench(dsn: str, postmaster: int, rounds: int, level: list[str]) -> None:
@@ -153,8 +203,12 @@ if __name__ == "__main__":
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--level", default=None)
+    parser.add_argument("--only", choices=("create", "converge"))
     arguments = parser.parse_args()
     with EmbeddedServer(settings={"max_wal_size": "4GB", "shared_buffers": "1GB"}) as server:
         postmaster = asyncio.run(load(server.dsn, arguments.users))
         level = [] if arguments.level is None else ["--level", arguments.level]
-        bench(server.dsn, postmaster, arguments.rounds, level)
+        if arguments.only != "converge":
+            bench(server.dsn, postmaster, arguments.rounds, level)
+        if arguments.only != "create":
+            bench_converge(server.dsn, postmaster, arguments.rounds)

@@ -6,11 +6,68 @@ progress, logs or measures subscribes; a subscriber that raises stops the run, s
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
 
 import attrs
+
+_log = logging.getLogger(__name__)
+
+#: What can be asked for: see `RunStarted`.
+Action: TypeAlias = Literal["run", "rollback", "retry"]
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted:
+    """A run was asked for, or that one be rolled back, or that its refused rows be tried again."""
+
+    action: Action
+    migration: str
+    #: The database's name.
+    database: str
+    dry_run: bool
+
+
+@attrs.frozen(kw_only=True)
+class RunStatus:
+    """The ledger has a new status for a run. Nothing is heard of a dry run, which has no record."""
+
+    run_id: str
+    #: See `engine.reports.RunStatus`.
+    status: str
+
+
+@attrs.frozen(kw_only=True)
+class RunFinished:
+    """What `RunStarted` told of is over, well or badly. Nothing more is heard of it."""
+
+    action: Action
+    migration: str
+    database: str
+    dry_run: bool
+    #: None where no run was recorded: a dry run, nothing to do, refused before it began.
+    run_id: str | None
+    #: The run's status now, as in a run report; where a run did not get so far "refused" or "failed", and
+    #: "abandoned" where this process can work on it no longer, so that another must.
+    status: str
+    #: Whether people should look. What somebody asked for, a pause or a cancellation, is no failure.
+    failed: bool
+    seconds: float
+    estimated_rows: int = 0
+    #: Of a rollback: rows restored.
+    changed_rows: int = 0
+    quarantined_rows: int = 0
+    left_rows: int = 0
+    conflicts: int = 0
+    chunks: int = 0
+    rows_per_second: float = 0.0
+    #: The error's class; None where there was none.
+    error: str | None = None
+    #: What happened, and what to do about it; empty where the error is not one of ours.
+    reason: str = ""
+    hint: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +143,33 @@ class Checked:
     total: int
 
 
+@attrs.frozen
+class Finding:
+    """Rows that break a rule."""
+
+    check: str
+    severity: str
+    #: Qualified name.
+    table: str
+    rows: int
+
+
+@attrs.frozen(kw_only=True)
+class Validated:
+    """A validation is over."""
+
+    #: The database's name.
+    database: str
+    #: What was looked at: all of it, a part or one user's rows, or what a run changes, before it or after it.
+    scope: Literal["database", "part", "before", "after"]
+    #: Checks that were made, and that apply but could not be.
+    made: int
+    unmade: int
+    #: The worst first.
+    findings: tuple[Finding, ...]
+    seconds: float
+
+
 @attrs.frozen(kw_only=True)
 class Waiting:
     """The engine waits; `reason` is fit to be shown to a person."""
@@ -117,49 +201,23 @@ class Told:
 
 
 Event: TypeAlias = (
-    StepStarted
+    RunStarted
+    | RunStatus
+    | RunFinished
+    | StepStarted
     | StepFinished
     | TableStarted
     | ChunkDone
     | SweepStarted
     | Progress
     | Checked
+    | Validated
     | Waiting
     | WalRead
     | Warned
     | Told
 )
 Subscriber: TypeAlias = Callable[[Event], None]
-
-
-_log = logging.getLogger("taaxdog_datamig")
-
-_LEVELS: dict[type, int] = {
-    Warned: logging.WARNING,
-    ChunkDone: logging.DEBUG,
-    Progress: logging.DEBUG,
-    Checked: logging.DEBUG,
-    WalRead: logging.DEBUG,
-    Waiting: logging.INFO,
-}
-
-
-def log(event: Event) -> None:
-    """A subscriber that hands events to `logging`.
-
-    Chunks and progress at DEBUG, steps at INFO, warnings at WARNING.
-    """
-    level = _LEVELS.get(type(event), logging.INFO)
-    if _log.isEnabledFor(level):
-        details = " ".join(f"{name}={_shown(value)}" for name, value in attrs.asdict(event).items())
-        _log.log(level, "%s %s", type(event).__name__, details)
-
-
-def _shown(value: object) -> str:
-    # With separators, since the redacting filter takes long runs of digits for somebody's number.
-    return (
-        f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
-    )
 
 
 @attrs.define
@@ -172,7 +230,24 @@ class EventBus:
         """Call `subscriber` with every event from now on."""
         self._subscribers.append(subscriber)
 
+    @contextlib.contextmanager
+    def hearing(self, subscriber: Subscriber) -> Iterator[None]:
+        """Call `subscriber` with every event of the block."""
+        self._subscribers.append(subscriber)
+        try:
+            yield
+        finally:
+            self._subscribers.remove(subscriber)
+
     def emit(self, event: Event) -> None:
         """Hand `event` to everyone."""
         for subscriber in self._subscribers:
             subscriber(event)
+
+    def announce(self, event: Event) -> None:
+        """Hand `event` to everyone, also where it can stop nothing any more: what they raise is logged."""
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception as error:  # noqa: BLE001 - a settled run is not spoilt by who watches it
+                _log.warning("a subscriber failed at %s: %s", type(event).__name__, type(error).__name__)

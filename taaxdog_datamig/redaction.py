@@ -120,6 +120,14 @@ _DEPTH: Final = 6
 _SHORTEST_NUMBER: Final = 10_000_000
 
 
+class Count(int):
+    """A number in an extra field that its writer knows to be a count or a size, however large."""
+
+
+class Measure(float):
+    """A number in an extra field that its writer knows to be measured, however many digits it has."""
+
+
 class RedactingFilter(logging.Filter):
     """Rewrites each record before any formatter sees it. Put it on handlers: `install`.
 
@@ -164,7 +172,7 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             line["stack"] = record.stack_info
         try:
-            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+            return orjson.dumps(line, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # a lone surrogate, or containers that hold themselves
             return orjson.dumps({name: ascii(value) for name, value in line.items()}).decode()
 
@@ -216,7 +224,7 @@ def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
 
 def _redacted(value: object, depth: int) -> object:
     """Redact a value of an extra field; what is untouched keeps its type, so that JSON keeps numbers."""
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool | Count | Measure):
         return value
     if isinstance(value, dict) and depth:
         return {redact(str(name)): _redacted(item, depth - 1) for name, item in value.items()}
@@ -227,6 +235,10 @@ def _redacted(value: object, depth: int) -> object:
     text = _text(value)
     clean = redact(text)
     return value if isinstance(value, float) and clean == text else clean
+
+
+def _plain(value: object) -> object:
+    return float(value) if isinstance(value, float) else str(value)  # orjson knows `float` alone
 
 
 def _text(value: object) -> str:

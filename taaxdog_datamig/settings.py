@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from taaxdog_datamig.errors import SettingsError
+from taaxdog_datamig.limits import from_environment, limits
 from taaxdog_datamig.retention import holds, retention
 
 #: Environment variables that hold a secret; each may also be given as NAME_FILE.
@@ -26,6 +27,7 @@ SECRETS = (
     "FIELD_ENCRYPTION_KEYS",
     "FIELD_ENCRYPTION_LEGACY_KEY",
     "PASSWORD_PEPPERS",
+    "FAILURE_WEBHOOK",
 )
 
 CONFIG_NAME = "datamig.toml"
@@ -33,6 +35,10 @@ CONFIG_NAME = "datamig.toml"
 
 #: Longest time one chunk transaction may be aimed at, seconds (promise P9).
 LONGEST_CHUNK = 1.0
+
+
+#: Longest time a process that has failed may wait for whoever is called, seconds.
+MOST_PATIENCE = 300.0
 
 
 def _seconds(most: float = math.inf) -> Callable[[object, attrs.Attribute[float], float], None]:
@@ -103,6 +109,14 @@ def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object
         raise SettingsError(f"{attribute.name} is not a list of names", 'Write it as ["myapp.migrations"]')
 
 
+def _words(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(word, str) for word in value):
+        raise SettingsError(
+            f"{attribute.name} is not a list of words",
+            'Write it as ["/usr/local/bin/page", "--team", "data"]',
+        )
+
+
 def _tables(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(table, Mapping) for table in value):
         raise SettingsError(
@@ -130,6 +144,17 @@ def _folder_or_url(_: object, attribute: attrs.Attribute[Any], value: object) ->
         )
 
 
+def _workers(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise SettingsError(f"{attribute.name} is {value!r}", 'Give a number of 1 or more, or "auto"')
+
+
+def _not_negative(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 <= value < math.inf):  # type: ignore[operator]
+        raise SettingsError(f"{attribute.name} is {value!r}", "It must be a number, zero or above")
+
+
 _TEXT = _a(str, "a text")
 
 
@@ -155,7 +180,19 @@ class Settings:
     archive_dir: Path = attrs.field(default=Path("archives"), validator=_a(Path, "a path"))
     #: What archives are written as: "jsonl" (JSON Lines) or "parquet" (needs the extra of that name).
     archive_format: str = attrs.field(default="jsonl", validator=_one_of("jsonl", "parquet"))
+    #: What stands between us and the server: "none", or "transaction" for PgBouncer in that pool mode.
+    pooler: str = attrs.field(default="none", validator=_one_of("none", "transaction"))
     log_level: str = attrs.field(default="warning", validator=_TEXT)
+    #: Where metrics are kept for node_exporter's textfile collector; None: nowhere.
+    metrics_dir: Path | None = attrs.field(default=None, validator=_a(Path, "a path"))
+    #: Where metrics are served while a process works, HOST:PORT or PORT; None: nowhere.
+    metrics_address: str | None = attrs.field(default=None, validator=_TEXT)
+    #: What is called when a run fails: a program and its arguments.
+    failure_command: tuple[str, ...] = attrs.field(default=(), validator=_words)
+    #: The https:// address that is called when a run fails. Whoever knows it may write there.
+    failure_webhook: str | None = attrs.field(default=None, repr=False, validator=_TEXT)
+    #: How long each of the two may take, seconds.
+    failure_timeout: float = attrs.field(default=10.0, validator=_seconds(MOST_PATIENCE))
     #: Time one chunk transaction should take, seconds. Never above 1 (promise P9).
     chunk_seconds: float = attrs.field(default=0.5, validator=_seconds(LONGEST_CHUNK))
     #: How long a statement waits for a lock before it gives up and is tried again, seconds.
@@ -166,6 +203,12 @@ class Settings:
     outage_patience: float = attrs.field(default=60.0, validator=_seconds())
     #: How long a run's lease lasts without a sign of life, seconds.
     lease_seconds: float = attrs.field(default=15.0, validator=_seconds())
+    #: Chunks in work at the same time: a number, or "auto" for as many as the server bears.
+    workers: int | str = attrs.field(default=1, validator=_workers)
+    #: Seconds of rest for each second that a chunk took.
+    nice: float = attrs.field(default=0.0, validator=_not_negative)
+    #: What a run waits for between chunks: see `limits.Limits`.
+    pressure: Mapping[str, Any] = attrs.field(factory=dict, validator=_parsed(limits))
     #: Let a run take the meaning from a unique index on a sensitive column: sealed values all differ.
     allow_unique_index_loss: bool = attrs.field(default=False, validator=_a(bool, "true or false"))
     #: How old records are when their cleanup takes them: see `retention.RETENTION`.
@@ -213,19 +256,31 @@ class Settings:
         for name in SECRETS:
             if (secret := _secret(environ, name)) is not None:
                 values[name.lower()] = secret
+        layers = [values.get("pressure"), from_environment(environ), arguments.get("pressure")]
         values |= {name: value for name, value in arguments.items() if value is not None}
+        values["pressure"] = _merged(layers)
         # TOML has lists and texts where we have tuples and paths; anything else is refused as it is.
-        for name in ("backup_dir", "archive_dir"):
+        for name in ("backup_dir", "archive_dir", "metrics_dir"):
             given = values.get(name)
             if isinstance(given, str) and not (name == "backup_dir" and "://" in given):
                 values[name] = Path(given)
-        for name in ("migrations", "legacy_passwords", "checks"):
+        for name in ("migrations", "legacy_passwords", "checks", "failure_command"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         known = {field.name for field in attrs.fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise SettingsError(f"unknown setting {unknown[0]!r}", f"Known are: {', '.join(sorted(known))}")
         return cls(**values)
+
+
+def _merged(layers: list[Any]) -> Any:
+    """One table of several, the later over the earlier, key by key; what is no table is refused as it is."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        if layer is not None and not isinstance(layer, Mapping):
+            return layer
+        merged |= layer or {}
+    return merged
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:

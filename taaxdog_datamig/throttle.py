@@ -1,4 +1,7 @@
-"""How large a chunk may be. The clock is the caller's: the controller is told how long chunks took."""
+"""How large a chunk may be, and how many workers may work.
+
+The clock is the caller's: controllers are told how long chunks took, and what time it is.
+"""
 
 from __future__ import annotations
 
@@ -61,3 +64,46 @@ class ChunkSize:
         if rows != self._rows:
             self._rows = rows
             self._rates.clear()
+
+
+#: Seconds between two moves of the number of workers: what the last one did must show first.
+SETTLING = 15.0
+#: How near a limit pressure is low, so that one worker more is tried; and high, so that one goes.
+LOW, HIGH, OVER = 0.5, 0.8, 1.0
+
+
+@attrs.define
+class WorkerCount:
+    """Steers how many workers work by how near its limits the server is.
+
+    Args:
+        most: workers at the most.
+        fixed: always that many.
+    """
+
+    most: int
+    fixed: bool = True
+    _now: int = 1
+    _moved: float | None = None
+
+    @property
+    def now(self) -> int:
+        """Workers that may work."""
+        return self.most if self.fixed else self._now
+
+    def learn(self, now: float, level: float) -> None:
+        """Take in that at `now` seconds the server is at `level` of the limit that it is nearest to."""
+        if self._moved is None:  # the first worker, too, must show what it does
+            self._moved = now
+        if now - self._moved < SETTLING:
+            return
+        wanted = self._now
+        if level >= OVER:
+            wanted //= 2
+        elif level >= HIGH:
+            wanted -= 1
+        elif level < LOW:
+            wanted += 1
+        wanted = max(1, min(wanted, self.most))
+        if wanted != self._now:
+            self._now, self._moved = wanted, now

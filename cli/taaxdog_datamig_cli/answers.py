@@ -6,14 +6,22 @@ Each class is one JSON shape (see `shapes`): its fields are the document's field
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from taaxdog_datamig.backup import BackupRecord, Verdict
-from taaxdog_datamig.engine.archive_reports import ArchiveRecord
-from taaxdog_datamig.engine.reports import KeyUse, MigrationState, Plan, PurgedRun, RunRecord, RunReport
-from taaxdog_datamig.validation import Rule, ValidationReport
+if TYPE_CHECKING:  # a help page that names an answer needs none of them
+    from taaxdog_datamig.backup import BackupRecord, Verdict
+    from taaxdog_datamig.engine.archive_reports import ArchiveRecord
+    from taaxdog_datamig.engine.reports import (
+        KeyUse,
+        MigrationState,
+        Plan,
+        PurgedRun,
+        RunRecord,
+        RunReport,
+    )
+    from taaxdog_datamig.validation import Rule, ValidationReport
 
 
 @attrs.frozen

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 #: How commands declare it.
 Given: TypeAlias = Annotated[tuple[str, ...], Parameter(name="--set", negative="", show_default=False)]
+#: Limits of pressure signals.
+Limits: TypeAlias = Annotated[tuple[str, ...], Parameter(name="--limit", negative="", show_default=False)]
 
 
-def parsed(words: Iterable[str]) -> dict[str, str]:
+def parsed(words: Iterable[str], option: str = "--set") -> dict[str, str]:
     """Name to value.
 
     Raises:
@@ -26,9 +28,9 @@ def parsed(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals):
-            raise UsageError(f"--set {word}: it must be NAME=VALUE")
+            raise UsageError(f"{option} {word}: it must be NAME=VALUE")
         if name in found:
-            raise UsageError(f"--set {name} is given twice")
+            raise UsageError(f"{option} {name} is given twice")
         found[name] = value
     return found
 

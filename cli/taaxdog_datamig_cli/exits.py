@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from taaxdog_datamig.errors import DatamigError, RefusedError, UsageError
@@ -50,36 +51,27 @@ def of_error(error: BaseException) -> int:
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
+#: What is less than success: an answer's class, by name (to import them all takes as long as a command), what
+#: is looked for in it, and the exit code. The first that fits counts.
+_SHORT: tuple[tuple[str, Callable[[Any], object], int], ...] = (
+    ("ValidationReport", lambda answer: not answer.valid, FOUND),
+    ("RunReport", lambda answer: answer.status not in _FINISHED, FAILED),
+    ("RunReport", lambda answer: answer.quarantined_rows, LEFTOVERS),
+    ("RetryReport", lambda answer: answer.still_refused, LEFTOVERS),
+    ("RollbackReport", lambda answer: answer.conflicts, LEFTOVERS),
+    ("ArchiveRestore", lambda answer: answer.refused_rows, LEFTOVERS),
+    ("DiffReport", lambda answer: not answer.equal, FOUND),
+    ("ArchiveDetails", lambda answer: answer.state == "damaged", FAILED),
+    ("Diagnosis", lambda answer: not answer.healthy, FAILED),
+    ("AuditVerdict", lambda answer: answer.broken is not None, FAILED),
+)
+
+
 def of_answer(answer: Any) -> int:
     """The exit code for a command that returned `answer`."""
-    # Here, because `--help` needs neither.
-    from taaxdog_datamig.checksum.reports import DiffReport
-    from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-    from taaxdog_datamig.engine.reports import KeyRotation, RollbackReport, RunReport
-    from taaxdog_datamig.engine.retry_reports import RetryReport
-    from taaxdog_datamig.validation import ValidationReport
-    from taaxdog_datamig_cli.answers import AuditVerdict, Diagnosis, RunReports
-
-    match answer:
-        case KeyRotation(run=run):
-            return of_answer(run)
-        case RunReports(reports=reports):
-            return max((of_answer(report) for report in reports), default=DONE)
-        case ValidationReport(valid=False):
-            return FOUND
-        case RunReport(status=status) if status not in _FINISHED:
-            return FAILED
-        case (
-            RunReport(quarantined_rows=rows)
-            | RetryReport(still_refused=rows)
-            | RollbackReport(conflicts=rows)
-            | ArchiveRestore(refused_rows=rows)
-        ) if rows:
-            return LEFTOVERS
-        case DiffReport(equal=False):
-            return FOUND
-        case ArchiveDetails(state="damaged") | Diagnosis(healthy=False):
-            return FAILED
-        case AuditVerdict(broken=broken) if broken is not None:
-            return FAILED
-    return DONE
+    name = type(answer).__name__
+    if name == "KeyRotation":
+        return of_answer(answer.run)
+    if name == "RunReports":
+        return max((of_answer(report) for report in answer.reports), default=DONE)
+    return next((code for kind, short, code in _SHORT if kind == name and short(answer)), DONE)

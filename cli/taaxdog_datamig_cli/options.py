@@ -15,6 +15,13 @@ COMMON = Group("Common options", sort_key=100)
 AT_LEAST_ONE = Parameter(validator=Number(gte=1))
 NOT_NEGATIVE = Parameter(validator=Number(gte=0))
 
+
+def at_least_one_or_word(_: object, value: object) -> None:
+    """Refuse numbers below one."""
+    if isinstance(value, int) and value < 1:
+        raise ValueError("Must be >= 1.")
+
+
 #: A switch without its `--no-` twin.
 SWITCH = Parameter(negative="", show_default=False)
 

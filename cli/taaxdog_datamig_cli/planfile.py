@@ -9,7 +9,6 @@ from typing import Any
 
 from taaxdog_datamig.engine.reports import Plan
 from taaxdog_datamig.errors import UsageError
-from taaxdog_datamig_cli import shapes
 from taaxdog_datamig_cli.answers import Plans
 from taaxdog_datamig_cli.files import write_whole
 
@@ -20,6 +19,8 @@ def write(path: Path, plan: Plan | Plans) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
+    from taaxdog_datamig_cli import shapes
+
     write_whole(path, shapes.encode(shapes.document(plan)))
 
 

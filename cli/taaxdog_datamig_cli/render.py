@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from taaxdog_datamig.backup import BackupDetails, RestoreReport
-from taaxdog_datamig.checksum.reports import ChecksumReport, DiffReport
-from taaxdog_datamig.engine.archive_reports import ArchiveDetails, ArchiveRestore
-from taaxdog_datamig.engine.reports import (
-    KeyRotation,
-    MigrationState,
-    Plan,
-    RollbackReport,
-    RunDetails,
-    RunRecord,
-    RunReport,
-)
-from taaxdog_datamig.engine.retry_reports import RetryReport
-from taaxdog_datamig.validation import ValidationReport
-from taaxdog_datamig_cli import answers
-from taaxdog_datamig_cli.archivepages import archive_page, archives_page, unarchive_page
-from taaxdog_datamig_cli.backuppages import backup_page, backups_page, cleaning_page, restore_page
-from taaxdog_datamig_cli.checksumpages import checksums_page, diff_page
-from taaxdog_datamig_cli.evidencepages import (
-    export_page,
-    keys_page,
-    purged_page,
-    rotation_page,
-    verdict_page,
-)
 from taaxdog_datamig_cli.page import Block, Facts, Line, Page, Table, Tone
-from taaxdog_datamig_cli.runpages import (
-    details_page,
-    plan_page,
-    record_page,
-    retry_page,
-    rollback_page,
-    run_page,
-)
 from taaxdog_datamig_cli.units import count, duration, moment
-from taaxdog_datamig_cli.validationpages import rules_page, validation_page
+
+if TYPE_CHECKING:
+    from taaxdog_datamig.engine.reports import MigrationState, RunRecord
+    from taaxdog_datamig_cli import answers
 
 #: The beginning of a run's id is enough for every command, and leaves room in a table.
 _ID_SHOWN = 8
@@ -51,13 +22,17 @@ _TONES: dict[str, Tone] = {"problem": "bad", "warning": "warn", "ok": "good"}
 
 def page(answer: Any) -> Page:
     """The page of an answer that a command returned."""
-    return _PAGES[type(answer)](answer)
+    made = _PAGES[type(answer).__name__]
+    if isinstance(made, str):
+        module, _, name = made.partition(":")
+        made = getattr(import_module(f"{__package__}.{module}"), name)
+    return made(answer)
 
 
 def _status(answer: answers.Status) -> Page:
     if not answer.runs:
         return [Line("No run yet.")]
-    return [block for run in answer.runs for block in record_page(run)]
+    return [block for run in answer.runs for block in page(run)]
 
 
 def _history(answer: answers.History) -> Page:
@@ -206,38 +181,39 @@ def cells(row: list[answers.Cell]) -> Page:
     return [Table(("column", "before", "after"), [(cell.column, cell.before, cell.after) for cell in row])]
 
 
-_PAGES: dict[type, Callable[[Any], Page]] = {
-    RunReport: run_page,
-    answers.RunReports: lambda answer: [block for report in answer.reports for block in run_page(report)],
-    Plan: plan_page,
-    answers.Plans: lambda answer: [block for plan in answer.plans for block in plan_page(plan)],
-    RollbackReport: rollback_page,
-    RetryReport: retry_page,
-    RunRecord: record_page,
-    RunDetails: details_page,
-    answers.Migrations: _migrations,
-    answers.Status: _status,
-    answers.History: _history,
-    answers.Quarantine: _quarantine,
-    answers.Archives: archives_page,
-    ArchiveDetails: archive_page,
-    ArchiveRestore: unarchive_page,
-    ValidationReport: validation_page,
-    ChecksumReport: checksums_page,
-    DiffReport: diff_page,
-    answers.Rules: rules_page,
-    answers.Backups: backups_page,
-    BackupDetails: backup_page,
-    answers.Cleaning: cleaning_page,
-    RestoreReport: restore_page,
-    answers.Diagnosis: _diagnosis,
-    answers.Sample: _sample,
-    answers.NewKey: _new_key,
-    answers.Keys: keys_page,
-    KeyRotation: rotation_page,
-    answers.AuditVerdict: verdict_page,
-    answers.AuditExport: export_page,
-    answers.Purged: purged_page,
-    answers.NewMigration: _new_migration,
-    answers.Demo: _demo,
+#: By the name of the answer's class: what makes its page, here or in another module, which is then imported.
+_PAGES: dict[str, Callable[[Any], Page] | str] = {
+    "RunReport": "runpages:run_page",
+    "RunReports": lambda answer: [block for report in answer.reports for block in page(report)],
+    "Plan": "runpages:plan_page",
+    "Plans": lambda answer: [block for plan in answer.plans for block in page(plan)],
+    "RollbackReport": "runpages:rollback_page",
+    "RetryReport": "runpages:retry_page",
+    "RunRecord": "runpages:record_page",
+    "RunDetails": "runpages:details_page",
+    "Migrations": _migrations,
+    "Status": _status,
+    "History": _history,
+    "Quarantine": _quarantine,
+    "Archives": "archivepages:archives_page",
+    "ArchiveDetails": "archivepages:archive_page",
+    "ArchiveRestore": "archivepages:unarchive_page",
+    "ValidationReport": "validationpages:validation_page",
+    "ChecksumReport": "checksumpages:checksums_page",
+    "DiffReport": "checksumpages:diff_page",
+    "Rules": "validationpages:rules_page",
+    "Backups": "backuppages:backups_page",
+    "BackupDetails": "backuppages:backup_page",
+    "Cleaning": "backuppages:cleaning_page",
+    "RestoreReport": "backuppages:restore_page",
+    "Keys": "evidencepages:keys_page",
+    "KeyRotation": "evidencepages:rotation_page",
+    "AuditVerdict": "evidencepages:verdict_page",
+    "AuditExport": "evidencepages:export_page",
+    "Purged": "evidencepages:purged_page",
+    "Diagnosis": _diagnosis,
+    "Sample": _sample,
+    "NewKey": _new_key,
+    "NewMigration": _new_migration,
+    "Demo": _demo,
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.events import EventBus
     from taaxdog_datamig.settings import Settings
     from taaxdog_datamig_cli.answers import Sample
+    from taaxdog_datamig_cli.monitors import Work
     from taaxdog_datamig_cli.page import Page
     from taaxdog_datamig_cli.progress import Reporter
 
@@ -86,6 +87,8 @@ class Session:
     if_interrupted: tuple[str, str] = ("interrupted; nothing was changed", "")
     #: What the command's answer is on stdout; None: a page, or with `--json` its document.
     text: str | None = None
+    #: Settings that the command line gives.
+    fixed: dict[str, Any] = attrs.field(factory=dict)
     #: Whether a person is being asked at the moment.
     prompting: bool = False
     #: The last signal that stopped the command.
@@ -98,6 +101,11 @@ class Session:
             not self.common.json and not os.environ.get("CI") and sys.stdin.isatty() and sys.stdout.isatty()
         )
 
+    @property
+    def all_json(self) -> bool:
+        """Whether whatever is on stderr is a line of JSON."""
+        return self.common.log_format == "json"
+
     def settings(self, **fixed: Any) -> Settings:
         """Resolve the settings and switch logging on.
 
@@ -109,7 +117,11 @@ class Session:
 
         level = "debug" if self.common.verbose else "error" if self.common.quiet else None
         settings = Settings.load(
-            config=self.common.config, database_url=self.common.database, log_level=level, **fixed
+            config=self.common.config,
+            database_url=self.common.database,
+            log_level=level,
+            **self.fixed,
+            **fixed,
         )
         if settings.migrations or settings.checks:
             # The settings file's folder, last, so that it hides nothing: modules may stand beside it.
@@ -184,29 +196,45 @@ class Session:
             yield database
 
     @asynccontextmanager
-    async def runner(self, reporter: Reporter | None = None) -> AsyncIterator[Runner]:
-        """A runner on a connected database, whose events go to `reporter`."""
-        from taaxdog_datamig import Runner
+    async def runner(
+        self, reporter: Reporter | None = None, work: Work | None = None
+    ) -> AsyncIterator[Runner]:
+        """A runner on a connected database; see `watched` for its events."""
+        from taaxdog_datamig import Database, Runner
 
-        async with self.database() as (database, settings):
-            yield Runner(database, settings, events=self.events(reporter))
+        async with self.served() as settings:
+            with self.watched(settings, reporter, work) as events:
+                async with Database.connect(required(settings), settings=settings) as database:
+                    yield Runner(database, settings, events=events)
 
-    def events(self, reporter: Reporter | None) -> EventBus:
-        """Events that go to `reporter`, and to the log if it wants them; once the settings are known."""
-        from taaxdog_datamig.events import EventBus, log
+    @contextmanager
+    def watched(
+        self, settings: Settings, reporter: Reporter | None, work: Work | None = None
+    ) -> Iterator[EventBus]:
+        """Events that go to `reporter`, to the log if it wants them, and for `work` to whatever is set up."""
+        from taaxdog_datamig.events import EventBus
 
         bus = EventBus()
         if reporter is not None:
             bus.subscribe(reporter)
-        if logging.getLogger().isEnabledFor(logging.INFO):  # else a warning would be told twice
-            bus.subscribe(log)
-        return bus
+        # Else a warning would be told twice.
+        if self.all_json or logging.getLogger().isEnabledFor(logging.INFO):
+            from taaxdog_datamig.monitoring import EventLog
+
+            bus.subscribe(EventLog())
+        if work is None:
+            yield bus
+            return
+        from taaxdog_datamig_cli.monitors import monitored
+
+        with monitored(settings, bus, work):
+            yield bus
 
     def reporter(self) -> Reporter:
         """How progress is shown here."""
         from taaxdog_datamig_cli import progress
 
-        if self.common.quiet:
+        if self.common.quiet or self.all_json:
             return progress.Silent()
         if sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
             return progress.Live()
@@ -227,13 +255,13 @@ class Session:
         Raises:
             BrokenPipeError: nobody reads.
         """
-        from taaxdog_datamig_cli import render, shapes
+        if self.text is None and not self.common.json:
+            self.tell(answer)
+            return
+        from taaxdog_datamig_cli import shapes
 
-        if self.text is not None or self.common.json:
-            sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
-            sys.stdout.flush()
-        else:
-            self.show_page(render.page(answer))
+        sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
+        sys.stdout.flush()
 
     def tell(self, answer: Any) -> None:
         """Show an answer on the way to the command's own; with `--json` nothing."""

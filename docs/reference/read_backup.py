@@ -86,7 +86,7 @@ def read_part(folder, manifest, key, name):
                 yield piece
 
     opened = pieces() if key is None else unsealed(pieces(), key, f"backup|{manifest['id']}|{name}")
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj(read_across_frames=True)
     for piece in opened:
         data = decompressor.decompress(piece)
         plain.update(data)

@@ -24,6 +24,7 @@ from taaxdog_datamig.backup.matching import go_round
 from taaxdog_datamig.backup.orphans import Orphans, may_have_orphans, prove_references, refusal_by_key
 from taaxdog_datamig.backup.reach import Reach
 from taaxdog_datamig.backup.sequences import move_past_rows
+from taaxdog_datamig.backup.sifting import Sieve
 from taaxdog_datamig.backup.staging import compare, stage
 from taaxdog_datamig.errors import RefusedError, ServerRefused
 from taaxdog_datamig.ledger import Ledger, actor, installed_version
@@ -34,7 +35,7 @@ from taaxdog_datamig.pg.sql import queries
 from taaxdog_datamig.pg.transactions import Undone, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -72,6 +73,8 @@ class Converge:
     orphans: Orphans = "refuse"
     #: Whether large objects are restored, too.
     whole: bool = False
+    #: Sessions that compare rows at once.
+    jobs: int = 2
     #: What was done to them.
     objects: RestoredTable | None = attrs.field(default=None, init=False)
     found: dict[str, Differences] = attrs.field(factory=dict, init=False)
@@ -80,7 +83,9 @@ class Converge:
     #: Triggers of the tables, and the other tables that foreign keys join to them.
     _triggers: list[str] = attrs.field(factory=list, init=False)
     _around: list[str] = attrs.field(factory=list, init=False)
+    _may_set_aside: bool = attrs.field(default=False, init=False)
     _staged: StagedObjects | None = attrs.field(default=None, init=False)
+    _sieved: Sieve | None = attrs.field(default=None, init=False)
 
     async def run(self) -> None:
         """Do it.
@@ -91,21 +96,33 @@ class Converge:
         """
         async with self.db.acquire() as connection:
             try:
-                for target in self.targets:
-                    await stage(connection, self.backup, target)
-                if self.whole:
-                    self._staged = await StagedObjects.stage(connection, self.backup)
-                failpoints.hit("restore-staged")
-                await self._look_round(connection)
-                await self._persistently(connection)
+                async with self._sieve() as self._sieved:
+                    for target in self.targets:
+                        await stage(connection, self.backup, target, None if self._sieved is None else ())
+                    if self.whole:
+                        self._staged = await StagedObjects.stage(connection, self.backup)
+                    failpoints.hit("restore-staged")
+                    await self._look_round(connection)
+                    await self._persistently(connection)
             finally:
                 # The session goes back to the pool.
                 with anyio.move_on_after(5, shield=True), contextlib.suppress(*DRIVER_ERRORS):
                     await connection.execute("DISCARD TEMP")
 
+    @contextlib.asynccontextmanager
+    async def _sieve(self) -> AsyncIterator[Sieve | None]:
+        """Sessions that share the work; None where newer rows must be found, which takes all rows here."""
+        if self.exact or self.jobs == 1:
+            yield None
+            return
+        async with Sieve.open(self.db, self.backup, self.targets, self.jobs) as sieve:
+            yield sieve
+
     async def _look_round(self, connection: PoolConnectionProxy[Any]) -> None:
         """What a transaction that begins with locks cannot ask any more without a snapshot."""
         oids = [target.relation.oid for target in self.targets]
+        async with transaction(connection):
+            self._may_set_aside = await may_set_aside(connection)
         self._triggers = [row["name"] for row in await connection.fetch(_SQL["user_triggers"], oids)]
         around = {key.parent: key.parent_name for target in self.targets for key in target.foreign}
         if self.exact:
@@ -142,9 +159,8 @@ class Converge:
         await connection.execute(f"SET LOCAL lock_timeout = '{self.db.settings.lock_timeout * 1000:.0f}ms'")
         broken = self.orphans == "keep" and may_have_orphans(self.targets)
         wanted = bool(self._triggers) or self.exact or broken or go_round(self.targets)
-        aside = wanted and await may_set_aside(connection)
+        aside = wanted and self._may_set_aside
         if aside:
-            await restore_triggers(connection)
             await self._lock(connection)
         elif self._triggers:
             fired = ", ".join(self._triggers)
@@ -181,8 +197,12 @@ class Converge:
             await connection.execute(f"LOCK TABLE {', '.join(self._around)} IN SHARE MODE")
 
     async def _compare(self, connection: PoolConnectionProxy[Any]) -> None:
+        if self._sieved is not None:
+            await self._sieved.sift(connection)
         for target in self.targets:
-            self.found[target.relation.label] = await compare(connection, target)
+            self.found[target.relation.label] = await compare(
+                connection, target, sifted=self._sieved is not None
+            )
 
     async def _change(self, connection: PoolConnectionProxy[Any], *, aside: bool) -> None:
         if self.exact:

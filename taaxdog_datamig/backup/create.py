@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import asyncpg
-import attrs
-from anyio import from_thread, to_thread
+from anyio import to_thread
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.backup import choosing, contents, lint, manifest, tools
 from taaxdog_datamig.backup.contents import Source
+from taaxdog_datamig.backup.copying import Copying, Writing
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable, Manifest
-from taaxdog_datamig.backup.parts import part_writer
 from taaxdog_datamig.crypto import new_data_key
 from taaxdog_datamig.errors import BackupError
 from taaxdog_datamig.pg.groups import only_error
@@ -25,24 +23,16 @@ from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterator, Callable, Iterator
 
-    from anyio.abc import ObjectReceiveStream
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.backup.parts import Part, PartWriter
+    from taaxdog_datamig.backup.copying import Parts
+    from taaxdog_datamig.backup.parts import Part
     from taaxdog_datamig.backup.stores import Store
     from taaxdog_datamig.crypto import Keyring
     from taaxdog_datamig.pg.database import Database
 
-#: The parts of every table, by its oid and their number.
-Parts: TypeAlias = "dict[int, dict[int, Part]]"
-
-#: Bytes handed to the compressor's thread at a time: less, and changing threads costs more than the work.
-_BATCH = 1 << 20
-#: Batches that may wait for the compressor.
-_WAITING = 4
 #: How long it is waited for somebody who alters a table, milliseconds.
 _LOCK_PATIENCE = 10_000
 #: What would end a long read or wait too long, and the path: text forms leave out schemas that are on it.
@@ -50,15 +40,6 @@ _SETTLED = (
     f"SET LOCAL lock_timeout = {_LOCK_PATIENCE}; SET LOCAL statement_timeout = 0; SET LOCAL search_path = ''"
 )
 SCHEMA_PART = "schema.dump.zst"
-
-
-@attrs.frozen(kw_only=True)
-class _Piece:
-    source: Source
-    number: int
-    query: str
-    #: About how many bytes it reads.
-    weight: int
 
 
 @contextlib.asynccontextmanager
@@ -100,10 +81,21 @@ async def create(
     kid, wrapped = (None, None) if key is None or keyring is None else keyring.wrap(key, f"backup|{backup}")
     async with Snapshot.take(db, settle) as snapshot:
         about = await contents.moment(snapshot.connection)
-        schema = tools.find("pg_dump", about["server_version"] // 10_000) if wishes.schema else None
         found = await choosing.choose(snapshot.connection, wishes, standby=db.server.in_recovery)
         await contents.hold(snapshot.connection, found.tables)
         failpoints.hit("create-snapshot")
+        writing = Writing(store=store, backup=backup, key=key, level=wishes.level)
+        copying = Copying(snapshot=snapshot, held=found.tables, writing=writing, progress=progress)
+        dumped: list[Part] = []
+        with only_error():
+            async with anyio.create_task_group() as group:
+                group.start_soon(copying.run, found.sources, wishes.jobs)
+                # Beside the rows: programs take their time to tell their version, too.
+                # A pooler gives it another session than the snapshot's.
+                wanted = wishes.schema and not db.pooled
+                schema = await to_thread.run_sync(_program, db.server.version) if wanted else None
+                if schema is not None:
+                    dumped.append(await _schema(db, snapshot, schema, writing))
         said = await lint.warnings(
             snapshot.connection,
             found.tables,
@@ -112,16 +104,7 @@ async def create(
             sealed=key is not None,
             large_objects=found.objects_left_out,
         )
-        writing = _Writing(store=store, backup=backup, key=key, level=wishes.level)
-        parts: Parts = defaultdict(dict)
-        dumped: list[Part] = []
-        with only_error():
-            async with anyio.create_task_group() as group:
-                pieces = _pieces(found.sources)
-                for _ in range(min(wishes.jobs, len(pieces))):
-                    group.start_soon(_worker, snapshot, found.tables, pieces, writing, parts, progress)
-                if schema is not None:
-                    dumped.append(await _schema(db, snapshot, schema, writing))
+    parts = copying.parts
     failpoints.hit("create-parts")
     async with db.acquire() as connection:
         # After the snapshot, since sequences do not roll back: never behind a row that is in the backup.
@@ -154,19 +137,11 @@ async def settle(connection: PoolConnectionProxy[Any]) -> None:
     await connection.execute(_SETTLED)
 
 
-@attrs.frozen(kw_only=True)
-class _Writing:
-    store: Store
-    backup: str
-    key: bytes | None = attrs.field(repr=False)
-    level: int
-
-    def part(self, name: str) -> AbstractContextManager[PartWriter]:
-        suffix = "" if self.key is None else ".sealed"
-        return part_writer(self.store, self.backup, name + suffix, key=self.key, level=self.level)
+def _program(version: int) -> tools.Tool | None:
+    return tools.find("pg_dump", version)
 
 
-async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _Writing) -> Part:
+async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: Writing) -> Part:
     words = ["--schema-only", "--format=custom", "--compress=0", f"--snapshot={snapshot.id}"]
     # The marks of a restore that is not done.
     words.append("--exclude-schema=datamig_restore")
@@ -179,75 +154,6 @@ async def _schema(db: Database, snapshot: Snapshot, tool: tools.Tool, writing: _
             return writer.finish()
 
     return await to_thread.run_sync(write)
-
-
-def _pieces(wanted: Sequence[Source]) -> list[_Piece]:
-    """What there is to read, the largest first, so that all workers end at about the same time."""
-    pieces = []
-    for source in wanted:
-        texts = list(source.queries())
-        weight = source.bytes // len(texts)
-        pieces += [
-            _Piece(source=source, number=number, query=query, weight=weight)
-            for number, query in enumerate(texts)
-        ]
-    return sorted(pieces, key=lambda piece: piece.weight, reverse=True)
-
-
-async def _worker(
-    snapshot: Snapshot,
-    tables: Sequence[Source],
-    pieces: list[_Piece],
-    writing: _Writing,
-    parts: Parts,
-    progress: Callable[[str, int], None],
-) -> None:
-    """Read pieces until none is left."""
-    async with snapshot.share() as connection:
-        # The other locks would not let it pass by somebody who waits for them to end, to alter a table.
-        await contents.hold(connection, tables)
-        while pieces:
-            piece = pieces.pop(0)
-            part = await _copy(connection, piece, writing)
-            parts[piece.source.oid][piece.number] = part
-            failpoints.hit("create-part")
-            progress(piece.source.label, part.rows)
-
-
-async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: _Writing) -> Part:
-    name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[bytearray | int](_WAITING)
-    held = bytearray()
-
-    async def take(data: bytes) -> None:
-        nonlocal held
-        held += data
-        if len(held) >= _BATCH:
-            full, held = held, bytearray()
-            await send.send(full)
-
-    async def copy() -> None:
-        # Closing it without the number of rows tells the writer that the copy failed.
-        async with send:
-            tag = await connection.copy_from_query(
-                piece.query, output=take, format="binary" if piece.source.binary else "text"
-            )
-            await send.send(held)
-            await send.send(int(tag.rpartition(" ")[2]))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(copy)
-        # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
-        with receive:
-            part = await to_thread.run_sync(_written, writing, name, receive)
-    return part
-
-
-def _written(writing: _Writing, name: str, batches: ObjectReceiveStream[bytearray | int]) -> Part:
-    with writing.part(name) as writer:
-        while not isinstance(batch := from_thread.run(batches.receive), int):
-            writer.feed(batch)
-        return writer.finish(rows=batch)
 
 
 def _all(parts: Parts) -> Iterator[Part]:

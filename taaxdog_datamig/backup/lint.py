@@ -99,8 +99,9 @@ async def warnings(
     found = []
     if not with_schema:
         found.append(
-            "it holds rows only, since there is no pg_dump of the server's version or later here: it can be"
-            " restored into tables that exist. Install PostgreSQL's client programs for the schema, too"
+            "it holds rows only, since there is no pg_dump of the server's version or later here, or a pooler"
+            " is between: it can be restored into tables that exist. Install PostgreSQL's client programs, or"
+            " connect directly, for the schema, too"
         )
     unlogged = [source.label for source in wanted if source.unlogged]
     if unlogged:

@@ -14,15 +14,12 @@ from taaxdog_datamig.backup.cleaning import Policy, Verdict, judge
 from taaxdog_datamig.backup.create import create
 from taaxdog_datamig.backup.loading import OpenBackup
 from taaxdog_datamig.backup.orphans import Orphans
-from taaxdog_datamig.backup.proving import prove
 from taaxdog_datamig.backup.records import BackupDetails, BackupRecord
-from taaxdog_datamig.backup.restore import restore
 from taaxdog_datamig.backup.shelf import Shelf
 from taaxdog_datamig.backup.stores import store_of
 from taaxdog_datamig.checksum import named_tables
 from taaxdog_datamig.crypto import Keyring
 from taaxdog_datamig.errors import UsageError
-from taaxdog_datamig.ledger import Ledger, installed_version
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.profile import FittedProfile, Profile
 
@@ -149,7 +146,7 @@ class BackupManager:
             cascade: with `exact`: delete, or take the reference from, what refers to them in other tables.
             orphans: what becomes of rows that refer to rows which do not exist, under foreign keys that are
                 NOT VALID, NOT ENFORCED or switched off: `keep` brings them back. Other foreign keys hold.
-            jobs: parts loaded, and indexes built, at once.
+            jobs: parts loaded or compared, and indexes built, at once.
 
         Raises:
             UnknownName: there is no such backup, or no such table in it.
@@ -158,6 +155,8 @@ class BackupManager:
             RefusedError: it does not fit the database, or rows are in the way. Nothing was changed.
             DatabaseError: the server could not be used.
         """
+        from taaxdog_datamig.backup.restore import restore  # noqa: PLC0415  not for those who make one
+
         assert self.db is not None
         found, key = await self.find(backup)
         held = {name for table in found.tables for name in (table.label, table.root)}
@@ -206,6 +205,8 @@ class BackupManager:
             RefusedError: it holds no schema, or there is no program that restores it.
             DatabaseError: the server could not be used.
         """
+        from taaxdog_datamig.backup.proving import prove  # noqa: PLC0415  not for those who make one
+
         found, key = await self.find(backup)
         await to_thread.run_sync(self.shelf.read_all, found, key)
         proof = Certificate(at=datetime.now(UTC), proof="parts", rows=found.rows)
@@ -235,6 +236,8 @@ class BackupManager:
         Raises:
             UsageError: the policy has no rule.
         """
+        from taaxdog_datamig.ledger import Ledger, installed_version  # noqa: PLC0415  slow to import
+
         if policy == Policy():
             raise UsageError("no rule says what may go", "Give --older-than 30d, --keep 7 or another")
         needed: frozenset[str] = frozenset()

@@ -65,6 +65,7 @@ async def restore(
             cascade=cascade,
             orphans=orphans,
             whole=tables is None,
+            jobs=jobs,
         )
 
 
@@ -94,6 +95,11 @@ def select(manifest: Manifest, tables: Collection[str] | None) -> list[BackedUpT
 @contextlib.asynccontextmanager
 async def _alone(db: Database) -> AsyncIterator[None]:
     """One restore at a time; the lock goes with the session, whatever ends it."""
+    if db.pooled:
+        raise RefusedError(
+            "a restore needs sessions of its own, which a pooler does not give",
+            "Connect to the server directly",
+        )
     connection = await db.pool.acquire(timeout=20)
     try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
@@ -161,6 +167,7 @@ async def _converge(
     cascade: bool,
     orphans: Orphans,
     whole: bool,
+    jobs: int,
 ) -> RestoreReport:
     tables = [table for table in wanted if table.schema != _LEDGER]
     if not tables:
@@ -181,6 +188,7 @@ async def _converge(
         cascade=cascade,
         orphans=orphans,
         whole=whole,
+        jobs=jobs,
     )
     await converge.run()
     if len(tables) < len(wanted):

@@ -20,6 +20,8 @@ from taaxdog_datamig.pg.retry import Fault, classify, describe
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.backup.loading import OpenBackup
@@ -54,8 +56,19 @@ class Differences:
     columns: tuple[str, ...]
 
 
-async def stage(connection: PoolConnectionProxy[Any], backup: OpenBackup, target: Target) -> None:
+async def stage(
+    connection: PoolConnectionProxy[Any],
+    backup: OpenBackup,
+    target: Target,
+    share: Collection[str] | None = None,
+) -> None:
     """Load a table's rows from the backup beside it.
+
+    Args:
+        connection: whose temporary table takes them.
+        backup: the backup.
+        target: the table.
+        share: names of the parts that are wanted, others among them; None: all.
 
     Raises:
         BackupError: a part is damaged.
@@ -81,6 +94,8 @@ async def stage(connection: PoolConnectionProxy[Any], backup: OpenBackup, target
             )
             for table in target.tables:
                 for part in table.parts:
+                    if share is not None and part not in share:
+                        continue
                     # Frozen, its pages are not written again when the rows are first looked at.
                     await copy_part(connection, backup, table, part, (None, name), freeze=True)
             for column, was in target.retyped.items():
@@ -107,14 +122,9 @@ async def _retype(connection: PoolConnectionProxy[Any], target: Target, name: st
     )
 
 
-async def compare(connection: PoolConnectionProxy[Any], target: Target) -> Differences:
-    """Note which rows differ, in the table `differences`; part of the caller's transaction.
-
-    It holds of each row the key, `datamig_kind` (one of `_KINDS`), `datamig_staged`: where the backup's row
-    is, and `datamig_differ`: which of the target's columns do.
-    """
+async def differs(connection: PoolConnectionProxy[Any], target: Target) -> str:
+    """SQL: the staged row `s` and the row `t` may differ. Where they do not, it says so of few."""
     names = [column.quoted for column in target.columns]
-    keys = ", ".join(f"coalesce(s.{ident(k)}, t.{ident(k)}) AS {ident(k)}" for k in target.relation.key)
     loose = await loose_columns(connection, target.relation.oid)
     plain = [
         column.quoted
@@ -125,7 +135,24 @@ async def compare(connection: PoolConnectionProxy[Any], target: Target) -> Diffe
     rest = [name for name in names if name not in plain]
     rows = [f"ROW({', '.join(f'{alias}.{name}' for name in rest)})::record" for alias in "st"]
     other = [f"s.{name} IS DISTINCT FROM t.{name}" for name in plain]
-    other += [" *<> ".join(rows)] * bool(rest)
+    return " OR ".join(other + [" *<> ".join(rows)] * bool(rest))
+
+
+async def compare(
+    connection: PoolConnectionProxy[Any], target: Target, *, sifted: bool = False
+) -> Differences:
+    """Note which rows differ, in the table `differences`; part of the caller's transaction.
+
+    It holds of each row the key, `datamig_kind` (one of `_KINDS`), `datamig_staged`: where the backup's row
+    is, and `datamig_differ`: which of the target's columns do.
+
+    Args:
+        connection: in the transaction.
+        target: the table.
+        sifted: only rows that differ are staged; newer rows are counted, and not noted.
+    """
+    names = [column.quoted for column in target.columns]
+    keys = ", ".join(f"coalesce(s.{ident(k)}, t.{ident(k)}) AS {ident(k)}" for k in target.relation.key)
     texts = ", ".join(f's.{name}::text COLLATE "C" IS DISTINCT FROM t.{name}::text' for name in names)
     await connection.execute(f"DROP TABLE IF EXISTS {target.differences}")
     await connection.execute(
@@ -133,8 +160,9 @@ async def compare(connection: PoolConnectionProxy[Any], target: Target) -> Diffe
         " SELECT CASE WHEN s.ctid IS NULL THEN 'newer' WHEN t.ctid IS NULL THEN 'missing' ELSE 'changed' END"
         f" AS datamig_kind, s.ctid AS datamig_staged, {keys},"
         f" CASE WHEN s.ctid IS NOT NULL AND t.ctid IS NOT NULL THEN ARRAY[{texts}] END AS datamig_differ"
-        f" FROM {target.stage} AS s FULL JOIN {target.source} AS t ON {target.keys_equal('s', 't')}"
-        f" WHERE s.ctid IS NULL OR t.ctid IS NULL OR {' OR '.join(other)}"
+        f" FROM {target.stage} AS s {'LEFT' if sifted else 'FULL'} JOIN {target.source} AS t"
+        f" ON {target.keys_equal('s', 't')}"
+        f" WHERE s.ctid IS NULL OR t.ctid IS NULL OR {await differs(connection, target)}"
     )
     await connection.execute(f"DELETE FROM {target.differences} WHERE NOT (true = ANY (datamig_differ))")
     await connection.execute(f"ANALYZE {target.differences}")
@@ -145,5 +173,8 @@ async def compare(connection: PoolConnectionProxy[Any], target: Target) -> Diffe
     )
     assert told is not None
     missing, changed, newer, *differ = told
+    if sifted:
+        # Every other row of the backup has met its own.
+        newer = await connection.fetchval(f"SELECT count(*) FROM {target.source}") - (target.rows - missing)
     columns = tuple(column.name for column, differs in zip(target.columns, differ, strict=True) if differs)
     return Differences(missing=missing, changed=changed, newer=newer, columns=columns)

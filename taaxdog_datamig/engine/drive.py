@@ -243,4 +243,5 @@ async def record_success(started: Started, report: RunReport) -> None:
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
 
     await steadily(job, "recording success", record)
+    job.tell("succeeded")
     failpoints.hit("after-record")

@@ -252,6 +252,7 @@ class CodeRollback:
                 await ledger.audit.append(connection, "rollback-refused", run_id, {"status": status})
 
         await steadily(job, "giving the run back", give)
+        job.tell(status)
 
 
 def _not_reversible(

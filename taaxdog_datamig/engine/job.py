@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
+from taaxdog_datamig.engine.gate import Gate
 from taaxdog_datamig.engine.preview import Preview
 from taaxdog_datamig.errors import QuarantineExceeded, RunCancelled, RunPaused
-from taaxdog_datamig.events import ChunkDone, EventBus, Waiting
+from taaxdog_datamig.events import ChunkDone, EventBus, RunStatus, Waiting
 from taaxdog_datamig.throttle import ChunkSize
 
 if TYPE_CHECKING:
@@ -72,14 +73,26 @@ class Job:
     outages: int = 0
     #: Why we wait, for whoever asks from another terminal.
     waiting: str | None = None
+    #: What a person should read in the report, beside the plan's warnings.
+    warnings: list[str] = attrs.field(factory=list)
+    #: Chunks begin when it lets them.
+    gate: Gate = attrs.field(init=False, repr=False)
     #: A dry run's only connection: its ledger lives in that session's temporary tables.
     _session: PoolConnectionProxy[Any] | None = attrs.field(default=None, repr=False)
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.gate = Gate.of(self)
 
     @property
     def dry_run(self) -> bool:
         """Whether every chunk is rolled back."""
         return self.options.dry_run
+
+    @property
+    def workers(self) -> int:
+        """Workers at the most; the gate says how many of them may work."""
+        return 1 if self.dry_run else self.gate.workers.most
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
@@ -102,6 +115,10 @@ class Job:
         await anyio.sleep(seconds)
         self.waiting = None
 
+    def tell(self, status: str) -> None:
+        """Tell everyone that the ledger has a new status for the run."""
+        self.events.announce(RunStatus(run_id=str(self.run_id), status=status))
+
     def chunk_done(
         self,
         target: int,
@@ -120,6 +137,7 @@ class Job:
         counters.conflicts += conflicts
         counters.chunks += 1
         counters.hot += hot
+        self.gate.chunk_done(seconds)
         self.size.learn(changed + conflicts if touched is None else touched, seconds, size)
         self.events.emit(
             ChunkDone(

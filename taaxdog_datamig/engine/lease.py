@@ -51,9 +51,10 @@ async def _renew(job: Job) -> None:
             # One session for all: its end tells others at once that this process is gone.
             async with job.db.acquire() as connection:
                 while True:
-                    row = await job.ledger.runs.heartbeat(
-                        connection, job.run_id, job.epoch, seconds, job.waiting
-                    )
+                    with job.gate.commits.timed():
+                        row = await job.ledger.runs.heartbeat(
+                            connection, job.run_id, job.epoch, seconds, job.waiting, pooled=job.db.pooled
+                        )
                     if row is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")
                     renewed = time.monotonic()

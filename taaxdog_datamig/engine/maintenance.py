@@ -21,6 +21,7 @@ from taaxdog_datamig.engine.start import Proposal, await_session_end, start
 from taaxdog_datamig.engine.steps import step
 from taaxdog_datamig.engine.summary import summarise, wal_position
 from taaxdog_datamig.engine.tasks import asked, entry_of, execute_tasks, recorded
+from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.events import Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
 from taaxdog_datamig.migration import NotApplicable
@@ -75,6 +76,11 @@ async def maintain(
     # Nothing is sealed: whoever goes on with the run needs no key of whoever began it.
     migration.context = attrs.evolve(migration.context, keyring=None)
     check_server(db)
+    if db.pooled and not options.dry_run:
+        raise PreflightFailed(
+            "maintenance needs sessions of its own, which a pooler does not give",
+            "Connect to the server directly",
+        )
     async with step(events, "plan"):
         plan = await plan_maintenance(migration, everything=options.force)
         if options.pinned_plan is not None:

@@ -24,7 +24,10 @@ class RunOptions:
     force: bool = False
     #: Rows a transaction; None lets the controller choose.
     batch_size: int | None = attrs.field(default=None)
-    workers: int = 1
+    #: Chunks in work at the same time; "auto": as many as the server bears. None: the setting.
+    workers: int | Literal["auto"] | None = None
+    #: Seconds of rest for each second that a chunk took. None: the setting.
+    nice: float | None = None
     executor: str = "local"
     #: What the migration's own arguments are set to.
     arguments: dict[str, str] = attrs.field(factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ from taaxdog_datamig.engine.reports import MigrationState, Plan, RollbackReport,
 from taaxdog_datamig.engine.retry import nothing_refused, retry
 from taaxdog_datamig.engine.start import Proposal, await_session_end, retake, start, start_dry
 from taaxdog_datamig.engine.steps import step
+from taaxdog_datamig.engine.telling import Ending, telling
 from taaxdog_datamig.engine.undo import built_upon, undo
 from taaxdog_datamig.engine.validating import extent_of
 from taaxdog_datamig.errors import (
@@ -49,6 +51,7 @@ from taaxdog_datamig.errors import (
 )
 from taaxdog_datamig.events import EventBus, Warned
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, install, installed_version
+from taaxdog_datamig.limits import limits
 from taaxdog_datamig.migration import (
     BaseMigration,
     DeclaredMigration,
@@ -62,6 +65,7 @@ from taaxdog_datamig.migration import (
 from taaxdog_datamig.migrations import BUILTIN, UNLISTED
 from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.pressure import CommitClock, signals_of
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
 
@@ -157,7 +161,6 @@ class Runner:
             return _not_applicable(migration, answer)
         return plan
 
-    @server_errors("running the migration")
     async def run(self, name: str, options: RunOptions | None = None) -> RunReport:
         """Run a migration, or go on with the run of it that was left unfinished.
 
@@ -176,6 +179,16 @@ class Runner:
             DatabaseError: the server went away or refuses; the run can be resumed.
         """
         options = options or RunOptions()
+        self.registry.get(name)
+        ending = Ending(
+            action="run", migration=name, database=self.db.server.database, dry_run=options.dry_run
+        )
+        with telling(self.events, ending):
+            report = ending.report = await self._run(name, options)
+        return report
+
+    @server_errors("running the migration")
+    async def _run(self, name: str, options: RunOptions) -> RunReport:
         self._check(options)
         started_at = datetime.now(UTC)
         migration = await self._migration(name, dry_run=options.dry_run, arguments=options.arguments)
@@ -229,7 +242,6 @@ class Runner:
         started = await start(proposal)
         return await drive(started, plan, started_at, steps)
 
-    @server_errors("rolling back")
     async def rollback(self, ref: str, *, dry_run: bool = False) -> RollbackReport:
         """Undo a run from its before-images.
 
@@ -242,8 +254,22 @@ class Runner:
             RefusedError: it was rolled back already, or its before-images are gone.
             LeaseHeld: a live process works on it.
         """
-        async with step(self.events, "rollback"):
+        async with server_errors("rolling back"):
             record = await control.find(self.db, ref)
+        ending = Ending(
+            action="rollback",
+            migration=record["migration"],
+            database=self.db.server.database,
+            dry_run=dry_run,
+            run_id=str(record["id"]),
+        )
+        with telling(self.events, ending):
+            report = ending.report = await self._rollback(record, dry_run=dry_run)
+        return report
+
+    @server_errors("rolling back")
+    async def _rollback(self, record: asyncpg.Record, *, dry_run: bool) -> RollbackReport:
+        async with step(self.events, "rollback"):
             restore = await self._way_back(record, dry_run=dry_run)
             keyring = Keyring.from_settings(self.settings)
             return await undo(
@@ -344,9 +370,17 @@ class Runner:
             )
         if not record["quarantined"]:
             return nothing_refused(record)
-        async with server_errors("preparing the retry"):
-            job = await retake(await self._proposed_again(record), record)
-        return await retry(job, record)
+        ending = Ending(
+            action="retry",
+            migration=record["migration"],
+            database=self.db.server.database,
+            dry_run=False,
+            run_id=str(record["id"]),
+        )
+        with telling(self.events, ending):
+            async with server_errors("preparing the retry"):
+                job = await retake(await self._proposed_again(record), record)
+            return await retry(job, record)
 
     async def _proposed_again(self, record: asyncpg.Record) -> Proposal:
         """A run as it was begun, with the migration as it is now."""
@@ -513,10 +547,14 @@ class Runner:
             raise UsageError(
                 f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
             )
-        # Each reads ahead while it writes; one is for signs of life, one for whatever else.
-        most = (self.db.pool.get_max_size() - 2) // 2
-        if not 1 <= options.workers <= most:
-            raise UsageError(f"{options.workers} workers: from 1 to {most} can be had")
+        # Each reads ahead while it writes; others are for signs of life, signals, and whatever else.
+        most = (self.db.pool.get_max_size() - 3) // 2
+        workers = self.settings.workers if options.workers is None else options.workers
+        if workers != "auto" and not (isinstance(workers, int) and 1 <= workers <= most):
+            raise UsageError(f"{workers} workers: from 1 to {most} can be had, or auto")
+        if options.nice is not None and not 0 <= options.nice < math.inf:
+            raise UsageError(f"nice {options.nice}: it cannot be negative")
+        signals_of(limits(self.settings.pressure), (), CommitClock())  # before anything is done
         if options.max_quarantine < 0:
             raise UsageError(f"--max-quarantine {options.max_quarantine}: it cannot be negative")
         if options.on_failure not in {"rollback", "pause"}:

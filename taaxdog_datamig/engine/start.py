@@ -203,6 +203,7 @@ async def start(proposal: Proposal) -> Started:
             await ledger.runs.reopen(connection, run_id, "running")
             await ledger.audit.append(connection, "run-resumed", run_id, {"actor": actor(db.server.role)})
         job = await _lease(connection, proposal, run_id, data_key, master, shapes)
+    job.tell("running")
     failpoints.hit("after-begin-run")
     job.backup_id = None if record is None else record["backup_id"]
     done = record is not None and record["ddl_done"]
@@ -274,7 +275,8 @@ async def _lease(
     if any(target.action != "update" for target in proposal.targets):
         archive = _archive(proposal, run_id, sealer, master)
         _check_parts(archive, await ledger.work.archive_parts(connection, run_id))
-    epoch = await ledger.runs.take(connection, run_id, proposal.db.settings.lease_seconds)
+    db = proposal.db
+    epoch = await ledger.runs.take(connection, run_id, db.settings.lease_seconds, pooled=db.pooled)
     job = _job(proposal, ledger, run_id, epoch=epoch, data_key=data_key, sealer=sealer, shapes=shapes)
     job.archive = archive
     job.quarantined = await ledger.work.count_quarantine(connection, run_id)
@@ -306,7 +308,11 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
     """A run with a ledger in temporary tables, which ends with its session and leaves nothing behind."""
     db, ledger = proposal.db, Ledger.of("pg_temp")
     async with db.acquire() as connection:
+        outer = connection.transaction()
         try:
+            if db.pooled:  # the ledger's tables are there as long as the session is ours: for a transaction
+                await outer.start()
+                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await install_temporary(connection)
             new, data_key = _new_run(proposal)
             await ledger.runs.add(connection, new)
@@ -336,7 +342,10 @@ async def start_dry(proposal: Proposal) -> AsyncIterator[Started]:
                 anyio.move_on_after(5, shield=True),
                 contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
             ):
-                await connection.execute("DISCARD TEMP")
+                if db.pooled:
+                    await outer.rollback()
+                else:
+                    await connection.execute("DISCARD TEMP")
             connection.terminate()
 
 

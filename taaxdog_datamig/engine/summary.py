@@ -65,7 +65,7 @@ async def summarise(
         rows_per_second=round(here / seconds, 1) if seconds > 0 else 0.0,
         hot_ratio=None if job.dry_run or not changed else round(hot / changed, 3),
         wal_bytes=now - position if now is not None and position is not None else 0,
-        warnings=plan.warnings + _over_budget(job, refused),
+        warnings=plan.warnings + tuple(job.warnings) + _over_budget(job, refused),
         tables=tuple(tables),
         preview=tuple(job.preview.rows),
         columns={table: dict(counts) for table, counts in job.preview.columns.items() if counts},

@@ -12,6 +12,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
+from taaxdog_datamig.engine.gate import Seats
 from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows, whole
 from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
@@ -122,7 +123,7 @@ async def _all_windows(
             continue
         if target.merge is not None:
             rows = await count_duplicates(connection, target.merge)
-            found += [(number, window) for window in merge_windows(target, rows, job.options.workers)]
+            found += [(number, window) for window in merge_windows(target, rows, job.workers)]
             continue
         for leaf in await leaves(connection, target.table.relation.oid):
             found += [(number, window) for window in windows(leaf.relation, leaf.pages)]
@@ -137,18 +138,25 @@ async def _run_windows(job: Job, sweep: int) -> None:
         failpoints.hit("after-window")
 
     async def worker() -> None:
-        if sweep != INSPECTION:
-            await Worker(job, sweep, sizes, whole).work()
-            return
-        while claims := await _claim(job, sweep):
-            failpoints.hit("after-claim")
-            await whole(claims[0])
+        with seats.taken() as seat:
+
+            async def may_claim() -> bool:
+                return await seats.may_claim(seat)
+
+            if sweep != INSPECTION:
+                await Worker(job, sweep, sizes, whole, may_claim).work()
+            else:
+                while await may_claim() and (claims := await _claim(job, sweep)):
+                    failpoints.hit("after-claim")
+                    await whole(claims[0])
+        seats.end()
 
     async def reclaim(connection: PoolConnectionProxy[Any]) -> bool:
         return await job.ledger.work.reclaim(connection, job.run_id, sweep, job.epoch)
 
     while True:
-        await executor_named(job.options.executor).run(worker, 1 if job.dry_run else job.options.workers)
+        seats = Seats(job.gate.workers)
+        await executor_named(job.options.executor).run(worker, job.workers)
         # A claim whose answer was lost on the way is nobody's, and was not worked on.
         if not await steadily(job, "looking for windows that were left out", reclaim):
             return
@@ -225,7 +233,7 @@ async def still_pending(job: Job) -> tuple[list[tuple[int, Window]], int]:
         for number, target in enumerate(job.targets):
             if target.action == "merge":
                 count = await _still_to_merge(connection, job, target)
-                shares = merge_windows(target, count, job.options.workers) if count else []
+                shares = merge_windows(target, count, job.workers) if count else []
                 found += [(number, window) for window in shares]
                 rows += count
                 continue

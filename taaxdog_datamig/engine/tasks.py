@@ -141,6 +141,7 @@ async def _do(job: Job, task: MaintenanceTask) -> TaskEntry:
         asked: str | None = guard["control"]
         return asked
 
+    await job.gate.turn(job)
     job.heed(await steadily(job, "looking for requests", control))
     failpoints.hit("before-task")
     job.events.emit(Progress(table=task.subject.label, phase=task.action, done=0, total=0))

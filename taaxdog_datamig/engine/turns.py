@@ -83,6 +83,8 @@ class Worker:
     sizes: Mapping[int, ReadSize]
     #: Works on a window by other means: one whose rows are deleted or merged.
     otherwise: Callable[[Claim], Awaitable[None]]
+    #: Waits until this worker may claim; False when no window is left.
+    may_claim: Callable[[], Awaitable[bool]]
     _done: list[tuple[Claim, int]] = attrs.field(factory=list)
 
     async def work(self) -> None:
@@ -98,7 +100,7 @@ class Worker:
     async def _read(self, parts: MemoryObjectSendStream[_Part]) -> None:
         count = 1
         async with parts:
-            while claims := await self._claim(count):
+            while await self.may_claim() and (claims := await self._claim(count)):
                 failpoints.hit("after-claim")
                 empty = [await self._read_window(claim, parts) for claim in claims]
                 count = min(2 * count, _CLAIMED) if all(empty) else 1

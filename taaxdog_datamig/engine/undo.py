@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import asyncpg
@@ -73,6 +73,7 @@ async def pause_run(job: Job, reason: str, *, unless_untouched: bool = False) ->
             await job.ledger.runs.set_status(connection, job.run_id, status, reason)
             await job.ledger.audit.append(connection, f"run-{status}", job.run_id, {"reason": reason})
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
+        job.tell(status)
     except DRIVER_ERRORS as error:
         # The reason to pause is what the caller must hear of. The run stays `running`, held by nobody once
         # our session has ended, and is taken up all the same.
@@ -98,6 +99,7 @@ async def settle_failure(started: Started, error: Exception) -> None:
             return epoch
 
     job.epoch = await steadily(job, "recording a failure", give_up)
+    job.tell("rolling_back")
     try:
         async with held(job):
             await _roll_back(job, started.ddl, reason, started.restore)
@@ -163,7 +165,9 @@ async def undo(
             await ledger.audit.append(
                 connection, "rollback-started", record["id"], {"actor": actor(db.server.role)}
             )
-            epoch = await ledger.runs.take(connection, record["id"], db.settings.lease_seconds)
+            epoch = await ledger.runs.take(
+                connection, record["id"], db.settings.lease_seconds, pooled=db.pooled
+            )
     job = Job(
         db=db,
         ledger=ledger,
@@ -180,6 +184,7 @@ async def undo(
     if dry_run:
         done = await (restore or restore_chunks)(job, dry_run=True)
     else:
+        job.tell("rolling_back")
         try:
             async with held(job):
                 done = await _roll_back(job, ddl if record["ddl_done"] else (), record["error"], restore)
@@ -189,10 +194,10 @@ async def undo(
     return await _report(job, record, done, time.monotonic() - began, dry_run=dry_run)
 
 
-def _workers(db: Database, record: asyncpg.Record) -> int:
-    """As many as the run had, where this pool has the connections."""
-    wanted = int(orjson.loads(record["options"]).get("workers", 1))
-    return max(1, min(wanted, db.pool.get_max_size() - 3))
+def _workers(db: Database, record: asyncpg.Record) -> int | Literal["auto"] | None:
+    """As many as the run was given, where this pool has the connections."""
+    wanted: int | Literal["auto"] | None = orjson.loads(record["options"]).get("workers")
+    return max(1, min(wanted, db.pool.get_max_size() - 3)) if isinstance(wanted, int) else wanted
 
 
 async def built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> asyncpg.Record | None:
@@ -237,6 +242,7 @@ async def _roll_back(
             await job.ledger.runs.release(connection, job.run_id, job.epoch)
 
     await steadily(job, "recording the rollback", end)
+    job.tell("rolled_back")
     failpoints.hit("rollback-end")
     return done
 

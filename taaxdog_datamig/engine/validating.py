@@ -91,11 +91,11 @@ async def validate_before(started: Started) -> Before | None:
     totals = await steadily(job, "looking at the run", lambda c: job.ledger.work.totals(c, job.run_id))
     if any(total.get("changed") for total in totals.values()):
         return None
-    report = await _validated(job, started.extent, None)
+    report = await _validated(job, started.extent)
     before = Before(
         moment=report.moment,
         seconds=report.seconds,
-        checks={check.id: _known(check) for check in report.checks if _was_made(check)},
+        checks={check.id: _known(check) for check in report.checks if check.made},
         told=tuple(check for check in report.checks if check.failed or check.error),
     )
     _refuse(job, before, started.extent.migration)
@@ -147,7 +147,7 @@ async def validate_after(started: Started, before: Before) -> RunValidation:
         if check.error or check.failed or (was is not None and was.violations):
             told.append(_told(check, None if was is None else was.violations, check))
     return RunValidation(
-        checks_made=sum(map(_was_made, report.checks)),
+        checks_made=sum(check.made for check in report.checks),
         seconds_before=round(before.seconds, 3),
         seconds_after=round(report.seconds, 3),
         checks=tuple(told),
@@ -217,21 +217,20 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else one + other
 
 
-async def _validated(job: Job, extent: Extent, moment: datetime | None) -> ValidationReport:
+async def _validated(job: Job, extent: Extent, moment: datetime | None = None) -> ValidationReport:
     """A validation; patient when the server, or the way to it, is lost."""
     delays, deadline = Backoff().delays(), time.monotonic() + job.db.settings.outage_patience
     while True:
         try:
-            return await Validator(job.db, samples=KEYS).validate(extent=extent, moment=moment)
+            report = await Validator(job.db, samples=KEYS).validate(extent=extent, moment=moment)
         except DatabaseUnavailable:
             if time.monotonic() > deadline:
                 raise
             job.outages += 1
             await job.wait("the connection to the server was lost", next(delays))
-
-
-def _was_made(check: CheckResult) -> bool:
-    return check.error is None and check.skipped is None
+        else:
+            job.events.emit(report.told("before" if moment is None else "after"))
+            return report
 
 
 def _known(check: CheckResult) -> Known:

@@ -255,6 +255,8 @@ class Call:
                 result[:] = [await batch.once(own, mode)]
 
         doing = f"batch {self.batches + 1} of call {abs(self.number)} of {workspace.name}"
+        if connection is None:  # else a transaction of the dry run is open
+            await job.gate.turn(job)
         await persistently(job, doing, once, skip=False)
         done = result[0]
         if done is None:

@@ -136,6 +136,7 @@ class ChunkWriter:
             nonlocal result
             result = await self._transaction(token, relation, work, mode)
 
+        await self.job.gate.turn(self.job)
         await persistently(self.job, f"changing rows of {relation}", once, skip=True)
         self._committed(result)
         return result

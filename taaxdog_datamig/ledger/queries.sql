@@ -30,7 +30,7 @@ SELECT EXISTS (SELECT FROM datamig.leases l JOIN datamig.runs r ON r.id = l.run_
 
 -- name: own
 UPDATE datamig.runs
-SET owner = $2, backend = pg_backend_pid(),
+SET owner = $2, backend = CASE WHEN $4::bool THEN pg_backend_pid() END,
     backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
     lease_expires = clock_timestamp() + make_interval(secs => $3::float8)
 WHERE id = $1
@@ -44,7 +44,8 @@ WHERE id = $1
 -- name: heartbeat
 -- A run that is over is nobody's, although the process that ended it may give a last sign of life.
 UPDATE datamig.runs r
-SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, backend = pg_backend_pid(), waiting = $5,
+SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, waiting = $5,
+    backend = CASE WHEN $6::bool THEN pg_backend_pid() END,
     backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
     lease_expires = CASE WHEN r.completed_at IS NULL
                          THEN clock_timestamp() + make_interval(secs => $4::float8) END
@@ -73,15 +74,16 @@ FROM (SELECT set_config('lock_timeout', $4, true), set_config('statement_timeout
              set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
              set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true) OFFSET 0) s
 CROSS JOIN datamig.leases l JOIN datamig.runs r ON r.id = l.run_id
-WHERE l.run_id = $1 AND l.epoch = $2 FOR SHARE OF l
+WHERE l.run_id = $1 AND l.epoch = $2 AND ($6::text IS NULL OR r.status = $6) FOR SHARE OF l
 
 -- name: runs
 SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.targets, r.options,
        r.estimated_rows, r.started_at, r.completed_at, r.error, r.report, r.actor, r.control, r.waiting,
        r.ddl_done, r.kid, r.data_key, r.owner, r.backup_id,
-       coalesce(r.lease_expires > clock_timestamp() AND EXISTS (
+       -- Through a pooler no session is a process's own: only the lease tells.
+       coalesce(r.lease_expires > clock_timestamp() AND (r.backend IS NULL OR EXISTS (
            SELECT FROM pg_stat_activity a WHERE a.pid = r.backend
-           AND (a.backend_start IS NULL OR a.backend_start = r.backend_start)), false) AS alive,
+           AND (a.backend_start IS NULL OR a.backend_start = r.backend_start))), false) AS alive,
        coalesce(r.lease_expires > clock_timestamp(), false) AS leased,
        c.changed, c.restored, c.kept,
        (SELECT count(*) FROM datamig.quarantine q WHERE q.run_id = r.id AND NOT q.left_alone) AS quarantined,
@@ -104,6 +106,9 @@ SELECT id FROM datamig.runs WHERE id::text LIKE $1 || '%' ORDER BY started_at DE
 
 -- name: request
 UPDATE datamig.runs SET control = $2 WHERE id = $1
+
+-- name: control
+SELECT control FROM datamig.runs WHERE id = $1
 
 -- name: finish
 UPDATE datamig.runs

@@ -93,10 +93,15 @@ class Runs:
             run.data_key,
         )
 
-    async def take(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, seconds: float) -> int:
-        """Take the lease and return its epoch; whoever held it before can commit nothing any more."""
+    async def take(
+        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, seconds: float, *, pooled: bool = False
+    ) -> int:
+        """Take the lease and return its epoch; whoever held it before can commit nothing any more.
+
+        `pooled`: the connection's session is not this process's own, and says nothing of its life.
+        """
         epoch = await connection.fetchval(self._sql["bump_epoch"], run_id)
-        await connection.execute(self._sql["own"], run_id, owner(), seconds)
+        await connection.execute(self._sql["own"], run_id, owner(), seconds, not pooled)
         return int(epoch)
 
     async def heartbeat(
@@ -106,9 +111,13 @@ class Runs:
         epoch: int,
         seconds: float,
         waiting: str | None,
+        *,
+        pooled: bool = False,
     ) -> asyncpg.Record | None:
         """Renew the lease; returns the run's `control`, or None when another process has taken the lease."""
-        return await connection.fetchrow(self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting)
+        return await connection.fetchrow(
+            self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting, not pooled
+        )
 
     async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:
         """Give the lease back, if we still hold it."""
@@ -144,7 +153,13 @@ class Runs:
             relation or "pg_class",
             f"{lock_timeout * 1000:.0f}ms",
             f"{statement_timeout * 1000:.0f}ms",
+            "running" if relation else None,
         )
+
+    async def control(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> str | None:
+        """What was asked for from another terminal: "pause", "cancel" or None."""
+        asked: str | None = await connection.fetchval(self._sql["control"], run_id)
+        return asked
 
     async def find(
         self,

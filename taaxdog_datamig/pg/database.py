@@ -10,6 +10,7 @@ import asyncpg
 import attrs
 
 from taaxdog_datamig.errors import DatabaseUnavailable, SettingsError
+from taaxdog_datamig.pg.quoting import ident, literal
 from taaxdog_datamig.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ SESSION = {
     "lc_monetary": "C",
     "row_security": "off",
     "jit": "off",
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "1min",
     "default_transaction_isolation": "read committed",
     # Chunks turn it off for themselves; what says that they are done must outlast a crash.
     "synchronous_commit": "on",
 }
+
+#: Prepared statements that a session keeps: the driver's own default.
+_STATEMENTS = 100
+#: What PgBouncer passes on to the server by itself. All else of SESSION is refused, or silently left out.
+_PASSED_ON = ("application_name", "timezone", "datestyle")
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +86,7 @@ class Database:
             max_connections: upper limit of the pool.
 
         Raises:
-            SettingsError: no URL, or one that does not parse.
+            SettingsError: no URL, or one that does not parse; or sessions are not as they are pinned.
             DatabaseUnavailable: no server there, or it does not let us in.
         """
         settings = settings or Settings.load()
@@ -90,9 +96,17 @@ class Database:
                 "no database is named",
                 "Set DATABASE_URL=postgresql://user@host/name, or give --database URL",
             )
+        pooled = settings.pooler == "transaction"
         try:
             pool = await asyncpg.create_pool(
-                dsn, min_size=1, max_size=max_connections, server_settings=SESSION, timeout=20
+                dsn,
+                min_size=1,
+                max_size=max_connections,
+                server_settings={name: SESSION[name] for name in _PASSED_ON} if pooled else SESSION,
+                timeout=20,
+                # The next transaction may be in another session, which knows nothing of this one.
+                statement_cache_size=0 if pooled else _STATEMENTS,
+                reset=_leave if pooled else None,
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
             raise _unavailable(error, dsn) from None
@@ -105,6 +119,7 @@ class Database:
                 " current_setting('default_transaction_read_only')::bool AS read_only"
             )
             assert row is not None
+            await _check_pinned(pool, row["role"], pooled=pooled)
             yield cls(pool, settings, Server(**row), dsn)
         finally:
             # Shielded: a cancelled run, too, gives its sessions back, so that the server sees them end now.
@@ -114,6 +129,11 @@ class Database:
                 pool.terminate()
 
     @property
+    def pooled(self) -> bool:
+        """Whether only a transaction is sure to be one session: see the setting `pooler`."""
+        return self.settings.pooler == "transaction"
+
+    @property
     def address(self) -> str:
         """Where the server is, as host:port or a socket's folder with it, without anything secret."""
         return _where(self.dsn).removesuffix(f"/{self.server.database}")
@@ -121,6 +141,39 @@ class Database:
     def acquire(self) -> AbstractAsyncContextManager[PoolConnectionProxy[Any]]:
         """Borrow a connection."""
         return self.pool.acquire(timeout=20)
+
+
+async def _leave(_: asyncpg.Connection[Any]) -> None:
+    """Nothing of ours outlives a transaction, and a reset would be of somebody else's session."""
+
+
+async def _check_pinned(pool: asyncpg.Pool[Any], role: str, *, pooled: bool) -> None:
+    """Whether the session is as it is pinned: a pooler may have left that out.
+
+    Raises:
+        SettingsError: it is not; with the statements that make it so.
+    """
+    rows = await pool.fetch("SELECT name, current_setting(name) FROM unnest($1::text[]) AS name", [*SESSION])
+    wrong = {name: SESSION[name] for name, value in rows if value.lower() != SESSION[name].lower()}
+    if wrong and not pooled:
+        raise SettingsError(
+            f"the session is not as it was asked for ({', '.join(wrong)}): a pooler seems to be between",
+            _POOLER_HINT,
+        )
+    if wrong:
+        statements = " ".join(
+            f"ALTER ROLE {ident(role)} SET {name} = {literal(value)};" for name, value in wrong.items()
+        )
+        raise SettingsError(
+            f"the pooler's sessions for role {role} are not set up as needed ({', '.join(wrong)})",
+            f"Once, on the server: {statements} Then RECONNECT in PgBouncer's console",
+        )
+
+
+_POOLER_HINT = (
+    'For PgBouncer set pooler = "transaction" in datamig.toml, or connect to the server directly; see '
+    "docs/how-to/pgbouncer.md"
+)
 
 
 def _unavailable(error: Exception, dsn: str) -> SettingsError | DatabaseUnavailable:
@@ -139,6 +192,8 @@ def _unavailable(error: Exception, dsn: str) -> SettingsError | DatabaseUnavaila
         return SettingsError(
             "the database URL does not parse", "It should look like postgresql://user:password@host:5432/name"
         )
+    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in str(error):
+        return SettingsError(f"the pooler at {where} refuses the settings of a session", _POOLER_HINT)
     state = getattr(error, "sqlstate", None)
     reason = f" ({state or type(error).__name__})"
     return DatabaseUnavailable(

@@ -25,6 +25,10 @@ class ReadingDatabase(Database):
     async def acquire(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """Borrow a connection that reads only."""
         async with super().acquire() as connection:
+            if self.pooled:
+                async with connection.transaction(readonly=True):
+                    yield connection
+                return
             # Undone by the RESET ALL with which it goes back to the pool.
             await connection.execute("SET default_transaction_read_only = on")
             yield connection

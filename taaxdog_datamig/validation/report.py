@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig.events import Finding, Validated
 from taaxdog_datamig.validation.model import CATEGORIES, SEVERITIES, Category, Rule, Severity
 
 
@@ -103,6 +104,19 @@ class ValidationReport:
     def known(self) -> tuple[CheckResult, ...]:
         """The checks that rows break, and no more of them than at the time of the baseline."""
         return tuple(check for check in self.checks if check.known and not check.failed)
+
+    def told(self, scope: Literal["database", "part", "before", "after"]) -> Validated:
+        """The event that tells of it."""
+        return Validated(
+            database=self.database,
+            scope=scope,
+            made=sum(check.made for check in self.checks),
+            unmade=len(self.errors),
+            findings=tuple(
+                Finding(check.id, check.severity, check.table, check.violations) for check in self.failed
+            ),
+            seconds=self.seconds,
+        )
 
     def rule(self, check: CheckResult) -> Rule | None:
         """The rule of a check; None where the report was written without it."""

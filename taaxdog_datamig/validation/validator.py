@@ -134,7 +134,7 @@ class Validator:
             said = {check.id: misnamed(scene, check, _needed(check)) for check in custom}
             wrong = {name: reason for name, reason in said.items() if reason is not None}
             results, scans = await self._made(snapshot, scene, declared, user, wrong)
-        return ValidationReport(
+        report = ValidationReport(
             valid=not any(condemned(result, fail_on) for result in results),
             fail_on=fail_on,
             checks=tuple(sorted(results, key=worst_first)),
@@ -149,6 +149,9 @@ class Validator:
             seconds=time.monotonic() - began,
             rules=tuple(dict.fromkeys(check.rule for check in declared)),
         )
+        part = any((user_id, checks, categories, tables, extent))
+        self.events.emit(report.told("part" if part else "database"))
+        return report
 
     async def _prepare(self, connection: PoolConnectionProxy[Any]) -> None:
         """What is joined and grouped is large, and what is locked is left out.

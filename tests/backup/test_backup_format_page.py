@@ -11,16 +11,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
+from cryptography.exceptions import InvalidTag
 
 from taaxdog_datamig import Settings
 from taaxdog_datamig.backup import BackupManager, Manifest
 from taaxdog_datamig.backup.manifest import BackedUpLargeObjects, BackedUpSequence, BackedUpTable
-from taaxdog_datamig.backup.parts import Part
+from taaxdog_datamig.backup.parts import Part, part_writer, read_part
+from taaxdog_datamig.backup.stores import DirectoryStore
 from taaxdog_datamig.crypto import Keyring, MasterKey
 from taaxdog_datamig.crypto.chunked import ChunkedSealer, opened
+from taaxdog_datamig.errors import BackupError
 
 ROOT = Path(__file__).parents[2]
 READER = ROOT / "docs" / "reference" / "read_backup.py"
@@ -43,6 +47,13 @@ def read(folder: Path, *words: str, key: str = KEY.hex()) -> bytes:
         env={**os.environ, "BACKUP_KEY": key},
     )
     return done.stdout
+
+
+def reader() -> dict[str, Any]:
+    """The reader's functions."""
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(compile(READER.read_text("utf-8"), "read_backup.py", "exec"), names)
+    return names
 
 
 def binary(*rows: list[bytes | None]) -> bytes:
@@ -95,15 +106,14 @@ def test_the_vectors_are_one_sealed_and_one_not():
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name[-8:])
 def test_the_reader_refuses_every_changed_byte(folder, tmp_path):
-    names: dict[str, object] = {"__name__": "page"}
-    exec(compile(READER.read_text("utf-8"), "read_backup.py", "exec"), names)
+    names = reader()
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
 
     def read_all() -> int:
-        manifest, key = names["read_manifest"](copy, KEY)  # type: ignore[operator]
+        manifest, key = names["read_manifest"](copy, KEY)
         parts = [part["name"] for part in manifest["parts"]]
-        return sum(len(b"".join(names["read_part"](copy, manifest, key, name))) for name in parts)  # type: ignore[operator]
+        return sum(len(b"".join(names["read_part"](copy, manifest, key, name))) for name in parts)
 
     whole = read_all()
     for file in [path for path in copy.rglob("*") if path.is_file()]:
@@ -117,6 +127,27 @@ def test_the_reader_refuses_every_changed_byte(folder, tmp_path):
             read_all()
         file.write_bytes(data)
     assert read_all() == whole
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["bare", "sealed"])
+def test_a_part_of_several_frames_is_read_by_both_and_missed_where_one_is_gone(key, tmp_path):
+    store, name, pieces = DirectoryStore(tmp_path), "data/1.00000.txt.zst", [os.urandom(40_000)] * 3
+    sizes = []
+    with part_writer(store, "b", name, key=key, level=1) as writer:
+        for piece in pieces:
+            writer.feed(piece)
+            sizes.append(writer._stored_size)
+        part = writer.finish()
+    digests = {"name": name, "sha256": part.sha256.hex(), "plain_sha256": part.plain_sha256.hex()}
+    told = {"id": "b", "parts": [digests]}
+    assert b"".join(reader()["read_part"](tmp_path / "b", told, key, name)) == b"".join(pieces)
+    assert b"".join(read_part(store, "b", part, key=key)) == b"".join(pieces)
+    path = tmp_path / "b" / name
+    path.write_bytes(path.read_bytes()[: sizes[1]])
+    with pytest.raises((ValueError, InvalidTag)):
+        b"".join(reader()["read_part"](tmp_path / "b", told, key, name))
+    with pytest.raises(BackupError, match=name):
+        b"".join(read_part(store, "b", part, key=key))
 
 
 def test_keys_and_signatures_are_those_of_the_vectors():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from taaxdog_datamig import failpoints
-from taaxdog_datamig.backup import RestoredTable
+from taaxdog_datamig.backup import RestoredTable, contents
+from taaxdog_datamig.backup.sifting import Sieve
 from taaxdog_datamig.errors import BackupError, KeyMissing, KeyWrong, RefusedError
 from tests.backup.conftest import in_a_process, manager_of
 from tests.backup.test_restore_empty import ODD
@@ -63,6 +64,32 @@ async def test_rows_come_back_newer_ones_stay_and_a_dry_run_foretells_it(made, d
         assert not [table for table in again.tables if table.inserted or table.updated or table.deleted]
     await script(dsn, "DELETE FROM users WHERE id LIKE 'new-%'")
     assert await state(dsn) == before
+
+
+async def test_shares_are_compared_at_once_and_again_when_somebody_writes(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "PIECE", 100_000)
+    before = await state(sample)
+    sift, times = Sieve.sift, []
+
+    async def meddled(self, connection):
+        await sift(self, connection)
+        times.append(len(self.sessions))
+        if len(times) == 1:
+            await script(sample, "UPDATE users SET name = 'Again' WHERE name = 'Changed'")
+
+    async with manager_of(sample, tmp_path) as manager:
+        made = await manager.create(tables=["users", "sessions"])
+        assert max(len(table.parts) for table in (await manager.find(made.id))[0].tables) > 2
+        await script(sample, DISTURBED)
+        alone = await manager.restore(made.id, dry_run=True, jobs=1)
+        assert (await manager.restore(made.id, dry_run=True, jobs=3)).tables == alone.tables
+        monkeypatch.setattr(Sieve, "sift", meddled)
+        report = await manager.restore(made.id, jobs=3)
+    assert times == [3, 3]
+    assert report.tables == alone.tables
+    await script(sample, "DELETE FROM users WHERE id LIKE 'new-%'")
+    after = await state(sample)
+    assert (after["users"], after["sessions"]) == (before["users"], before["sessions"])
 
 
 async def test_exact_deletes_newer_rows_and_asks_before_it_reaches_other_tables(made, disturbed):

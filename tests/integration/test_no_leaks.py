@@ -17,7 +17,8 @@ import zstandard
 from taaxdog_datamig import Changes, ColumnMigration, RunOptions
 from taaxdog_datamig.engine.runpage import run_html
 from taaxdog_datamig.errors import DatamigError, QuarantineExceeded, ServerRefused
-from taaxdog_datamig.events import log
+from taaxdog_datamig.events import RunFinished
+from taaxdog_datamig.monitoring import EventLog, FailureHooks, Textfiles
 from tests.sample import KEY, LEGACY_KEY, NAME, allowing, engine, rows, script, seal_legacy, told
 
 PLANTED = {
@@ -159,7 +160,24 @@ def test_the_needles_find_what_is_hidden():
     assert found_in("nothing 123-456") == []
 
 
-async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(database, keyed, heard):
+def check_monitors(events, folder, run_id, clumsy):
+    """What they said of each end, and that it holds no value."""
+    ends = [event for event in events if isinstance(event, RunFinished)]
+    assert [(end.migration, end.action, end.status, end.error) for end in ends] == [
+        (NAME, "run", "succeeded", None),  # dry
+        (NAME, "run", "rolled_back", "QuarantineExceeded"),
+        ("clumsy", "run", "rolled_back", clumsy),
+        (NAME, "run", "succeeded", None),
+        (NAME, "rollback", "rolling_back", "ServerRefused"),
+        (NAME, "rollback", "rolled_back", None),
+    ]
+    assert [end.run_id for end in ends[3:]] == [run_id] * 3
+    said = [path.read_text() for path in (folder / "called", *(folder / "metrics").iterdir())]
+    assert said[0].count("datamig/failure/1") == 3
+    assert found_in("\n".join(said)) == []
+
+
+async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(database, keyed, heard, tmp_path):
     """After a dry run, a failed run, a run with quarantine, a custom migration's blunders, a refusal by the
     server, and a rollback with conflicts."""
     await script(database, TABLES)
@@ -167,8 +185,9 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
     shown = []
     events = []
     async with engine(database, Clumsy) as runner:
-        runner.events.subscribe(log)
-        runner.events.subscribe(events.append)
+        hooks = FailureHooks(command=("sh", "-c", f"cat >> {tmp_path}/called"))
+        for monitor in (EventLog(), Textfiles(tmp_path / "metrics"), hooks, events.append):
+            runner.events.subscribe(monitor)
 
         def keep(report):
             shown.append(repr(report) + orjson.dumps(attrs.asdict(report), default=str).decode())
@@ -185,7 +204,8 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
         shown.append(told(caught.value))
         with pytest.raises(DatamigError) as caught:
             await runner.run("clumsy", allowing(9))
-        shown.append(told(caught.value))
+        clumsy = caught.value
+        shown.append(told(clumsy))
         done = keep(await runner.run(NAME, allowing(3)))
         assert (done.changed_rows, done.quarantined_rows) == (13, 3)
         details = keep(await runner.details(done.run_id))
@@ -215,6 +235,8 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
         assert (place, found_in("\n".join(texts))) == (place, [])
     assert found_in("\n".join(shown)) == []
     assert found_in("\n".join(map(repr, events))) == []
+    hooks.close()
+    check_monitors(events, tmp_path, done.run_id, type(clumsy).__name__)
     assert heard.records
     assert found_in(log_text(heard.records)) == []
     others = {spelling: name for spelling, name in NEEDLES.items() if name != "quoted"}

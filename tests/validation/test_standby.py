@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import anyio
 import pytest
 from planting import validated
@@ -11,51 +9,20 @@ from planting import validated
 from taaxdog_datamig import Database, Settings, Validator
 from taaxdog_datamig.demo import load_sample
 from taaxdog_datamig.embedded import EmbeddedServer
-from taaxdog_datamig.embedded.account import Account
-from taaxdog_datamig.embedded.binaries import find_binaries
-from taaxdog_datamig.embedded.guard import MARKER
 from taaxdog_datamig.errors import DatabaseError
 from taaxdog_datamig.validation import FunctionCheck, Rule, validator
 from tests.sample import rows, script
+from tests.standby import standby_of
 
 
 @pytest.fixture
 async def pair(data_folder):
     """URLs of a primary with the sample, and of a standby that has all of it."""
-    program = find_binaries().folder / "pg_basebackup"
-    if not program.exists():
-        pytest.skip(f"there is no {program}")
+    quick = {"max_standby_streaming_delay": "50ms", "hot_standby_feedback": "off"}
     async with EmbeddedServer() as primary:
         await load_sample(primary.dsn, users=60)
-        ((host,), (port,)) = await rows(
-            primary.dsn,
-            "SELECT setting FROM pg_settings WHERE name IN ('port', 'unix_socket_directories')"
-            " ORDER BY name DESC",
-        )
-        account = Account.choose(data_folder)
-        data_folder.mkdir()
-        if account.uid is not None:
-            os.chown(data_folder, account.uid, account.gid)
-        copied = account.run(
-            program,
-            "-D",
-            data_folder / "data",
-            "-h",
-            host,
-            "-p",
-            port,
-            "-U",
-            "postgres",
-            "-R",
-            "-c",
-            "fast",
-            "-N",
-        )
-        assert copied.returncode == 0, copied.stderr
-        (data_folder / MARKER).touch()
-        quick = {"max_standby_streaming_delay": "50ms", "hot_standby_feedback": "off"}
-        async with EmbeddedServer(data_folder, durable=False, settings=quick) as standby:
-            yield primary.dsn, standby.dsn
+        async with standby_of(primary.dsn, data_folder, settings=quick) as standby:
+            yield primary.dsn, standby
 
 
 def findings(report):

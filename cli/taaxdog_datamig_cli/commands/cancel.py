@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import RunRecord
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.session import Session
 
 
@@ -17,5 +18,5 @@ async def cancel(run: str, /, *, session: Annotated[Session, Parameter(parse=Fal
         run: A run's id, or a migration's name for its latest run.
         session: Given by the command line.
     """
-    async with session.runner() as runner:
+    async with session.runner(work=Work()) as runner:
         return await runner.cancel(run)

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import KeyRotation, RunOptions
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
 from taaxdog_datamig_cli.session import Session
 
@@ -45,7 +46,7 @@ async def rotate(
         max_quarantine=max_quarantine,
     )
     reporter = session.reporter()
-    async with session.runner(reporter) as runner:
+    async with session.runner(reporter, Work()) as runner:
         if session.asks and not (yes or dry_run):
             session.show(await runner.plan(RotateKeys.name))
             session.confirm("Seal them anew?")

@@ -28,8 +28,7 @@ async def verify(
 
     reporter = session.reporter()
     async with session.database() as (database, settings):
-        validator = Validator(
-            database, settings, jobs=jobs, examined=sys.maxsize, events=session.events(reporter)
-        )
+        with session.watched(settings, reporter) as events:
+            validator = Validator(database, settings, jobs=jobs, examined=sys.maxsize, events=events)
         with session.working_on("keys verify", reporter):
             return await validator.validate(checks=[rule.id for rule in TOKEN_RULES])

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from taaxdog_datamig.engine.retry_reports import RetryReport
 from taaxdog_datamig_cli.answers import Quarantine
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.options import SWITCH
 from taaxdog_datamig_cli.session import Session
 
@@ -27,7 +28,7 @@ async def retry(
         session: Given by the command line.
     """
     reporter = session.reporter()
-    async with session.runner(reporter) as runner:
+    async with session.runner(reporter, Work()) as runner:
         if session.asks and not yes:
             refused = [row for row in await runner.quarantine(run) if not row.left]
             session.show(Quarantine(run, refused))

@@ -38,7 +38,7 @@ async def restore(
         exact: Delete the rows that are not in the backup.
         cascade: With --exact, also what refers to them in tables that are not restored.
         orphans: What to do with rows that refer to nothing, where no valid foreign key forbids them.
-        jobs: Parts loaded at the same time, into an empty database.
+        jobs: Parts loaded, or compared with tables that are there, at the same time.
         yes: Do not ask before changing rows.
         session: Given by the command line.
     """

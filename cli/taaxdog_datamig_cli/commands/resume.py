@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import RunReport
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.session import Session
 
 
@@ -18,7 +19,7 @@ async def resume(run: str, /, *, session: Annotated[Session, Parameter(parse=Fal
         session: Given by the command line.
     """
     reporter = session.reporter()
-    async with session.runner(reporter) as runner:
+    async with session.runner(reporter, Work()) as runner:
         session.if_interrupted = (f"interrupted; run {run} is paused", f"Go on with: datamig resume {run}")
         with session.working_on(f"resume {run}", reporter):
             return await runner.resume(run)

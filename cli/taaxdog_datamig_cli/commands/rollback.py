@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from taaxdog_datamig.engine.reports import RollbackReport
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.options import SWITCH
 from taaxdog_datamig_cli.session import Session
 
@@ -30,7 +31,7 @@ async def rollback(
         session: Given by the command line.
     """
     reporter = session.reporter()
-    async with session.runner(reporter) as runner:
+    async with session.runner(reporter, Work()) as runner:
         if session.asks and not (yes or dry_run):
             session.show(await runner.rollback(run, dry_run=True))
             session.confirm("Roll it back?")

@@ -12,8 +12,9 @@ from taaxdog_datamig.engine.reports import RunOptions, RunReport
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import passwords
 from taaxdog_datamig_cli.answers import Plans, RunReports
-from taaxdog_datamig_cli.arguments import Given, by_migration
-from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH
+from taaxdog_datamig_cli.arguments import Given, Limits, by_migration, parsed
+from taaxdog_datamig_cli.monitors import Work
+from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH, at_least_one_or_word
 from taaxdog_datamig_cli.planfile import pinned
 from taaxdog_datamig_cli.session import Session
 
@@ -27,7 +28,9 @@ async def run(
     skip_validation: Annotated[bool, SWITCH] = False,
     force: Annotated[bool, SWITCH] = False,
     batch_size: Annotated[int | None, AT_LEAST_ONE] = None,
-    workers: Annotated[int, AT_LEAST_ONE] = 1,
+    workers: Annotated[int | Literal["auto"] | None, Parameter(validator=at_least_one_or_word)] = None,
+    nice: Annotated[float | None, NOT_NEGATIVE] = None,
+    limits: Limits = (),
     executor: str = "local",
     on_failure: Literal["rollback", "pause"] = "rollback",
     max_quarantine: Annotated[int, NOT_NEGATIVE] = 0,
@@ -50,7 +53,9 @@ async def run(
         skip_validation: Do not validate before and after.
         force: Run although it ran before.
         batch_size: Rows a transaction; by default chosen to keep each short.
-        workers: Chunks in work at the same time.
+        workers: Chunks in work at the same time, or auto for as many as the server bears (default: 1).
+        nice: Rest so many times as long as each chunk took (default: 0).
+        limits: What to wait for, NAME=VALUE, as under [pressure] in datamig.toml; may be repeated.
         executor: Where chunks are worked on: this version has local.
         on_failure: What to do when the run fails.
         max_quarantine: Rows that may be refused before the run fails.
@@ -70,13 +75,16 @@ async def run(
         force=force,
         batch_size=batch_size,
         workers=workers,
+        nice=nice,
         executor=executor,
         on_failure=on_failure,
         max_quarantine=max_quarantine,
     )
     pins: dict[str, dict[str, Any]] = {} if plan is None else pinned(plan, wanted)
+    if limits:
+        session.fixed["pressure"] = parsed(limits, "--limit")
     reporter = session.reporter()
-    async with session.runner(reporter) as runner:
+    async with session.runner(reporter, Work(tuple(wanted), dry_run)) as runner:
         ordered = runner.order(wanted)
         words = passwords.words(ordered, to, reset=reset)
         arguments = by_migration(runner.registry, ordered, (*set_, *words))

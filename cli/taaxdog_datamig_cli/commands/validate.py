@@ -15,6 +15,7 @@ from taaxdog_datamig.validation import RULES, Category, Severity, ValidationRepo
 from taaxdog_datamig_cli import reportfiles
 from taaxdog_datamig_cli.answers import Rules
 from taaxdog_datamig_cli.files import write_whole
+from taaxdog_datamig_cli.monitors import Work
 from taaxdog_datamig_cli.options import AT_LEAST_ONE
 from taaxdog_datamig_cli.reportfiles import Form
 from taaxdog_datamig_cli.session import Session
@@ -114,6 +115,7 @@ async def _validated(session: Session, jobs: int, seconds: float | None, **asked
 
     reporter = session.reporter()
     async with session.database() as (database, settings):
-        validator = Validator(database, settings, jobs=jobs, timeout=seconds, events=session.events(reporter))
-        with session.working_on("validate", reporter):
-            return await validator.validate(**asked)
+        with session.watched(settings, reporter, Work()) as events:
+            validator = Validator(database, settings, jobs=jobs, timeout=seconds, events=events)
+            with session.working_on("validate", reporter):
+                return await validator.validate(**asked)

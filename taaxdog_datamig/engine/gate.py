@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.engine.apply import Mode
     from taaxdog_datamig.engine.job import Job
-    from taaxdog_datamig.pg.database import Database
 
 #: Seconds for which a look at the signals holds.
 INTERVAL: Final = 1.0
@@ -39,12 +38,6 @@ _LOOK_AGAIN: Final = 0.25
 _REMIND: Final = 10.0
 #: Workers that are tried at the most where nobody says how many.
 AUTO: Final = 4
-
-
-def workers_at_most(db: Database) -> int:
-    """How many workers the pool has connections for."""
-    # Each reads ahead while it writes; one is for signs of life, one for whatever else.
-    return (db.pool.get_max_size() - 2) // 2
 
 
 @attrs.frozen
@@ -105,7 +98,7 @@ class Gate:
             signals=signals_of(found, [shape.relation for shape in job.shapes], commits),
             commits=commits,
             workers=WorkerCount(
-                most=min(AUTO, workers_at_most(job.db)) if isinstance(wanted, str) else wanted,
+                most=min(AUTO, job.db.pool.get_max_size() - 2) if isinstance(wanted, str) else wanted,
                 fixed=not isinstance(wanted, str),
             ),
             nice=settings.nice if options.nice is None else options.nice,

@@ -5,6 +5,7 @@ Needs no migration code: shapes, definitions and images are in the ledger.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +15,7 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Mode, persistently, session_sql, statement_timeout, steadily
+from taaxdog_datamig.engine.gate import Seats
 from taaxdog_datamig.engine.images import Updated, context_of, open_image
 from taaxdog_datamig.engine.keeping import instead
 from taaxdog_datamig.engine.lane import lane
@@ -131,8 +133,9 @@ class Rollback:
             send, receive = anyio.create_memory_object_stream[_Chunk](0)
             with only_error():
                 async with anyio.create_task_group() as group:
+                    seats = Seats(self.job.gate.workers)
                     for _ in range(self.job.workers):
-                        group.start_soon(self._write, receive.clone())
+                        group.start_soon(self._write, receive.clone(), seats)
                     receive.close()
                     async with lane(self.job) as own:
                         await self._read(send, own)
@@ -198,19 +201,24 @@ class Rollback:
         if guard is None:
             raise LeaseLost(f"run {job.run_id} was taken over by another process")
 
-    async def _write(self, chunks: MemoryObjectReceiveStream[_Chunk]) -> None:
+    async def _write(self, chunks: MemoryObjectReceiveStream[_Chunk], seats: Seats) -> None:
         async with chunks, lane(self.job) as own:
-            async for chunk in chunks:
-                await self._restore(chunk, own)
-                self._open.remove(chunk)
-                chunk.committed.set()
-                chunk.newer, chunk.effects, chunk.ready = (), (), None  # newer ones would keep all before
-                failpoints.hit("rollback-after-commit")
+            with seats.taken() as seat, contextlib.suppress(anyio.EndOfStream):
+                while await seats.may_claim(seat):
+                    chunk = await chunks.receive()
+                    await self._restore(chunk, own)
+                    self._open.remove(chunk)
+                    chunk.committed.set()
+                    # Else each would keep all that were committed before it.
+                    chunk.newer, chunk.effects, chunk.ready = (), (), None
+                    failpoints.hit("rollback-after-commit")
+            seats.end()
 
     async def _restore(self, chunk: _Chunk, own: Lane) -> None:
         job, target = self.job, self.job.shapes[chunk.record["target"]]
         kept: list[Kept] = []
         ready = chunk.ready
+        began = time.monotonic()
 
         async def once(mode: Mode) -> None:
             nonlocal ready
@@ -238,10 +246,7 @@ class Rollback:
                     pass
 
         await job.gate.turn(job)
-        began = time.monotonic()
         await persistently(job, f"restoring rows of {target.relation}", once, skip=False)
-        seconds = time.monotonic() - began
-        job.gate.chunk_done(seconds)
         restored = _restored(chunk.record["changed"], target, kept)
         self.done.rows += restored
         self.done.kept += len(kept)
@@ -256,7 +261,7 @@ class Rollback:
                 skipped=0,
                 quarantined=0,
                 conflicts=len(kept),
-                seconds=seconds,
+                seconds=time.monotonic() - began,
                 next_size=0,
             )
         )

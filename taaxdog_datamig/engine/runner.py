@@ -16,7 +16,6 @@ from taaxdog_datamig.engine.details import details
 from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.following import follow
-from taaxdog_datamig.engine.gate import workers_at_most
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
     CodeWork,
@@ -548,7 +547,8 @@ class Runner:
             raise UsageError(
                 f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
             )
-        most = workers_at_most(self.db)
+        # Each reads ahead while it writes; others are for signs of life, signals, and whatever else.
+        most = (self.db.pool.get_max_size() - 3) // 2
         workers = self.settings.workers if options.workers is None else options.workers
         if workers != "auto" and not (isinstance(workers, int) and 1 <= workers <= most):
             raise UsageError(f"{workers} workers: from 1 to {most} can be had, or auto")

@@ -83,7 +83,7 @@ class Worker:
     sizes: Mapping[int, ReadSize]
     #: Works on a window by other means: one whose rows are deleted or merged.
     otherwise: Callable[[Claim], Awaitable[None]]
-    #: Waits until this worker may claim windows; False when none is left.
+    #: Waits until this worker may claim; False when no window is left.
     may_claim: Callable[[], Awaitable[bool]]
     _done: list[tuple[Claim, int]] = attrs.field(factory=list)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import asyncpg
@@ -194,10 +194,10 @@ async def undo(
     return await _report(job, record, done, time.monotonic() - began, dry_run=dry_run)
 
 
-def _workers(db: Database, record: asyncpg.Record) -> int:
-    """As many as the run had, where this pool has the connections; one where the server was to say."""
-    wanted = orjson.loads(record["options"]).get("workers") or db.settings.workers
-    return max(1, min(wanted, db.pool.get_max_size() - 3)) if isinstance(wanted, int) else 1
+def _workers(db: Database, record: asyncpg.Record) -> int | Literal["auto"] | None:
+    """As many as the run was given, where this pool has the connections."""
+    wanted: int | Literal["auto"] | None = orjson.loads(record["options"]).get("workers")
+    return max(1, min(wanted, db.pool.get_max_size() - 3)) if isinstance(wanted, int) else wanted
 
 
 async def built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> asyncpg.Record | None:

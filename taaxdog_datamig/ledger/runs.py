@@ -135,11 +135,6 @@ class Runs:
         status = "running" if relation else None
         return await connection.fetchrow(self._sql["guard"], run_id, epoch, relation or "pg_class", status)
 
-    async def control(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> str | None:
-        """What was asked for from another terminal: "pause", "cancel" or None."""
-        asked: str | None = await connection.fetchval(self._sql["control"], run_id)
-        return asked
-
     async def open_chunk(
         self,
         connection: PoolConnectionProxy[Any],
@@ -160,6 +155,11 @@ class Runs:
             f"{statement_timeout * 1000:.0f}ms",
             "running" if relation else None,
         )
+
+    async def control(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> str | None:
+        """What was asked for from another terminal: "pause", "cancel" or None."""
+        asked: str | None = await connection.fetchval(self._sql["control"], run_id)
+        return asked
 
     async def find(
         self,

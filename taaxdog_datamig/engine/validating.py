@@ -24,8 +24,8 @@ from taaxdog_datamig.migration import Migration
 from taaxdog_datamig.pg.retry import Backoff
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.validation import SEVERITIES, Validator
-from taaxdog_datamig.validation.checks.sealed import SEALED
 from taaxdog_datamig.validation.extent import Extent
+from taaxdog_datamig.validation.model import SEALED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,6 +18,9 @@ Severity: TypeAlias = Literal["critical", "high", "medium", "low", "warning"]
 #: The worst first.
 SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "high", "medium", "low", "warning")
 
+#: How ids end of checks that look at what is in sealed values; those of values in the clear lack it.
+SEALED: Final = ".sealed"
+
 Category: TypeAlias = Literal[
     "referential-integrity", "data-consistency", "business-rules", "australian-compliance", "security"
 ]

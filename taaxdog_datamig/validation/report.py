@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig.events import Finding, Validated
-from taaxdog_datamig.validation.model import CATEGORIES, SEVERITIES, Category, Rule, Severity
+from taaxdog_datamig.validation.model import CATEGORIES, SEALED, SEVERITIES, Category, Rule, Severity
 
 
 @attrs.frozen(kw_only=True)
@@ -139,15 +140,17 @@ class ValidationReport:
     def since(self, baseline: ValidationReport) -> ValidationReport:
         """This report next to an earlier one: only what is new fails.
 
-        Counts are compared. A check that the earlier report does not have, or could not make, is new. Keys
-        that it did not name come first.
+        Counts are compared. A check that the earlier report does not have, or could not make, is new; what
+        was found in the clear and is found in sealed values now, or the other way round, is not. Keys that
+        the earlier report did not name come first.
 
         Raises:
             UsageError: see `must_be_about`.
         """
         baseline.must_be_about(self.user_id)
         then = {check.id: check for check in baseline.checks if check.made}
-        checks = [_next_to(check, then.get(check.id)) for check in self.checks]
+        now = {check.id: check for check in self.checks if check.made}
+        checks = [_next_to(check, now, then) for check in self.checks]
         return attrs.evolve(
             self,
             valid=not any(condemned(check, self.fail_on) for check in checks),
@@ -172,8 +175,23 @@ def worst_first(check: CheckResult) -> Any:
     )
 
 
-def _next_to(check: CheckResult, then: CheckResult | None) -> CheckResult:
-    if then is None or not check.made:
+_ById: TypeAlias = Mapping[str, CheckResult]
+
+
+def _next_to(check: CheckResult, now: _ById, then: _ById) -> CheckResult:
+    if check.id not in then or not check.made:
         return check
-    keys = sorted(check.sample_keys, key=lambda key: key in then.sample_keys)
-    return attrs.evolve(check, before=then.violations, sample_keys=tuple(keys))
+    twin = check.id.removesuffix(SEALED) if check.id.endswith(SEALED) else check.id + SEALED
+    before = then[check.id].violations + _moved(twin, check.id, now, then) - _moved(check.id, twin, now, then)
+    named = {key for name in (check.id, twin) if name in then for key in then[name].sample_keys}
+    keys = sorted(check.sample_keys, key=lambda key: key in named)
+    return attrs.evolve(check, before=before, sample_keys=tuple(keys))
+
+
+def _moved(source: str, to: str, now: _ById, then: _ById) -> int:
+    """Rows that one check found then, and the other finds now."""
+    if not {source, to} <= now.keys() & then.keys():
+        return 0
+    gone = then[source].violations - now[source].violations
+    come = now[to].violations - then[to].violations
+    return max(0, min(gone, come))

@@ -41,6 +41,23 @@ def test_where_the_baseline_does_not_know_everything_is_new(then):
     assert (found.new, found.before) == (5, None)
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "new"),
+    [((5, 0), (0, 5), [0, 0]), ((0, 5), (5, 0), [0, 0]), ((5, 1), (2, 5), [0, 1]), ((5, 0), (6, 1), [1, 1])],
+    ids=["sealed", "opened", "one more", "no move"],
+)
+def test_what_was_sealed_meanwhile_is_known(then, now, new):
+    then, now = (
+        handmade.report(
+            check("a:users.tfn", violations=clear), check("a:users.tfn.sealed", violations=sealed)
+        )
+        for clear, sealed in (then, now)
+    )
+    found = {check.id: check for check in now.since(then).checks}
+    assert [found["a:users.tfn"].new, found["a:users.tfn.sealed"].new] == new
+    assert sum(check.before for check in found.values()) == sum(check.violations for check in then.checks)
+
+
 def test_the_report_is_valid_when_nothing_new_is_as_severe_as_fail_on():
     then = handmade.report(check("a", violations=5), check("b", severity="high"))
     now = handmade.report(check("a", violations=5), check("b", severity="high"))

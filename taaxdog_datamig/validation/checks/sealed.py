@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from taaxdog_datamig.crypto import predicates
 from taaxdog_datamig.profile import over
-from taaxdog_datamig.validation.model import ExaminedCheck, RowCheck
+from taaxdog_datamig.validation.model import SEALED, ExaminedCheck, RowCheck
 from taaxdog_datamig.validation.sharing import shared
 
 if TYPE_CHECKING:
@@ -37,10 +37,6 @@ def holds_tfn(column: str) -> bool:
 def holds_two_factor_secret(column: str) -> bool:
     """Whether a column of that logical name holds what two-factor codes are made from."""
     return column.replace("_", "").lower() in _TWO_FACTOR
-
-
-#: How ids end of checks that look at what is in sealed values.
-SEALED: Final = ".sealed"
 
 
 # Half a dozen checks of each column are made with these.

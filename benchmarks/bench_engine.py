@@ -29,7 +29,7 @@ from taaxdog_datamig.demo import load_sample
 from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.pages import Bar, bars
 
-SETTINGS = {"max_wal_size": "8GB", "shared_buffers": "1GB", "autovacuum": "off"}
+SETTINGS = {"max_wal_size": "8GB", "shared_buffers": "1GB"}
 RIVAL = Path(__file__).parent / "rivals" / "updates.py"
 FIGURES = """
 SELECT pg_relation_size('users') AS heap, pg_indexes_size('users') AS indexes,

@@ -131,6 +131,17 @@ async def _all_windows(
 
 
 async def _run_windows(job: Job, sweep: int) -> None:
+    """Work on every window of a sweep.
+
+    A target that looks at other tables begins when those before it are through: they may write what it sees.
+    """
+    ends = [number for number, target in enumerate(job.targets) if number and target.lookups]
+    for below in (*ends, len(job.targets)):
+        await _run_targets(job, sweep, below)
+
+
+async def _run_targets(job: Job, sweep: int, below: int) -> None:
+    """Work on the windows of the first `below` targets."""
     sizes = {number: ReadSize() for number in range(len(job.targets))}
 
     async def whole(claim: Claim) -> None:
@@ -144,15 +155,15 @@ async def _run_windows(job: Job, sweep: int) -> None:
                 return await seats.may_claim(seat)
 
             if sweep != INSPECTION:
-                await Worker(job, sweep, sizes, whole, may_claim).work()
+                await Worker(job, sweep, sizes, whole, may_claim, below).work()
             else:
-                while await may_claim() and (claims := await _claim(job, sweep)):
+                while await may_claim() and (claims := await _claim(job, sweep, below)):
                     failpoints.hit("after-claim")
                     await whole(claims[0])
         seats.end()
 
     async def reclaim(connection: PoolConnectionProxy[Any]) -> bool:
-        return await job.ledger.work.reclaim(connection, job.run_id, sweep, job.epoch)
+        return await job.ledger.work.reclaim(connection, job.run_id, sweep, job.epoch, below=below)
 
     while True:
         seats = Seats(job.gate.workers)
@@ -162,9 +173,9 @@ async def _run_windows(job: Job, sweep: int) -> None:
             return
 
 
-async def _claim(job: Job, sweep: int) -> list[Claim]:
+async def _claim(job: Job, sweep: int, below: int) -> list[Claim]:
     async def claim(connection: PoolConnectionProxy[Any]) -> list[Claim]:
-        return await job.ledger.work.claim(connection, job.run_id, sweep, job.epoch)
+        return await job.ledger.work.claim(connection, job.run_id, sweep, job.epoch, below=below)
 
     return await steadily(job, "claiming a window", claim)
 

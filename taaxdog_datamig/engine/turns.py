@@ -85,6 +85,8 @@ class Worker:
     otherwise: Callable[[Claim], Awaitable[None]]
     #: Waits until this worker may claim; False when no window is left.
     may_claim: Callable[[], Awaitable[bool]]
+    #: Claims windows of targets with a lower number than this.
+    below: int
     _done: list[tuple[Claim, int]] = attrs.field(factory=list)
 
     async def work(self) -> None:
@@ -167,7 +169,7 @@ class Worker:
 
         async def claim(connection: PoolConnectionProxy[Any]) -> list[Claim]:
             return await self.job.ledger.work.claim(
-                connection, self.job.run_id, self.sweep, self.job.epoch, count
+                connection, self.job.run_id, self.sweep, self.job.epoch, count, below=self.below
             )
 
         return await steadily(self.job, "claiming a window", claim)

@@ -147,7 +147,7 @@ SELECT max(sweep) FROM datamig.windows WHERE run_id = $1
 UPDATE datamig.windows w SET epoch = $3
 FROM (SELECT run_id, sweep, target, number, set_config('synchronous_commit', 'off', true)
       FROM datamig.windows
-      WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch < $3)
+      WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch < $3) AND target < $5
       ORDER BY target, number LIMIT $4 FOR UPDATE SKIP LOCKED) c
 WHERE (w.run_id, w.sweep, w.target, w.number) = (c.run_id, c.sweep, c.target, c.number)
 RETURNING w.target, w.number, w.relation, w.first, w.last
@@ -157,7 +157,7 @@ RETURNING w.target, w.number, w.relation, w.first, w.last
 -- before it. The next sweep would not find what a crash took back of this one.
 WITH durable AS (UPDATE datamig.runs SET waiting = waiting WHERE id = $1)
 UPDATE datamig.windows SET epoch = NULL
-WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch <= $3)
+WHERE run_id = $1 AND sweep = $2 AND NOT done AND (epoch IS NULL OR epoch <= $3) AND target < $4
 RETURNING number
 
 -- name: windows_done

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.rows import Shape
 
 Key = tuple[str, ...]
+#: Above the number of any target.
+EVERY_TARGET = 2**31 - 1
 
 
 def outside_quarantine(shape: Shape, schema: str, run: str, relation: str) -> str:
@@ -128,10 +130,26 @@ class Work:
         return None if value is None else int(value)
 
     async def claim(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int, count: int = 1
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        sweep: int,
+        epoch: int,
+        count: int = 1,
+        *,
+        below: int = EVERY_TARGET,
     ) -> list[Claim]:
-        """Take up to so many windows nobody with a valid lease works on; none when there is none left."""
-        rows = await connection.fetch(self._sql["claim_windows"], run_id, sweep, epoch, count)
+        """Take up to so many windows nobody with a valid lease works on; none when there is none left.
+
+        Args:
+            connection: any.
+            run_id: the run.
+            sweep: of it.
+            epoch: of the lease.
+            count: at the most.
+            below: of targets with a lower number than this.
+        """
+        rows = await connection.fetch(self._sql["claim_windows"], run_id, sweep, epoch, count, below)
         return [
             Claim(
                 target=row["target"],
@@ -273,13 +291,19 @@ class Work:
         return {row["tablename"]: (row["rows"], row["left_alone"]) for row in rows}
 
     async def reclaim(
-        self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, sweep: int, epoch: int
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        sweep: int,
+        epoch: int,
+        *,
+        below: int = EVERY_TARGET,
     ) -> bool:
         """Give back the windows that were claimed under this lease or before and not done; were there any?
 
         Once it has returned, no crash of the server takes back what was committed before.
         """
-        return bool(await connection.fetch(self._sql["reclaim"], run_id, sweep, epoch))
+        return bool(await connection.fetch(self._sql["reclaim"], run_id, sweep, epoch, below))
 
     async def quarantine(
         self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, limit: int

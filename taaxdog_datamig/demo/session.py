@@ -82,7 +82,7 @@ async def undone_on_failure(dsn: str, connections: Sequence[asyncpg.Connection])
         with anyio.CancelScope(shield=True):
             outcome = await _undo(dsn, [connection.get_server_pid() for connection in connections])
         first = _first(failure)
-        if isinstance(first, (asyncpg.PostgresError, asyncpg.InterfaceError)):
+        if isinstance(first, (asyncpg.PostgresError, *_LOST)):
             raise _translated(first, outcome) from first
         first.add_note(outcome)
         raise first from first.__cause__
@@ -113,8 +113,14 @@ def _first(failure: BaseException) -> BaseException:
     return failure
 
 
-def _translated(error: asyncpg.PostgresError | asyncpg.InterfaceError, todo: str) -> DatabaseError:
-    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+#: What a connection that is gone raises; the second, when the server ends it while it is being used.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+def _translated(
+    error: asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError, todo: str
+) -> DatabaseError:
+    if isinstance(error, (asyncpg.PostgresConnectionError, *_LOST)):
         return DatabaseUnavailable("The connection was lost while the sample was loaded", todo)
     # The first argument is the server's message without its detail, which may quote a row.
     return ServerRefused(f"The server refused to load the sample: {error.args[0]} ({error.sqlstate})", todo)

@@ -271,14 +271,20 @@ async def test_wal_that_cannot_be_archived_and_commits_that_no_standby_acknowled
             while await connection.fetchval("SHOW synchronous_standby_names") != "nobody":
                 await asyncio.sleep(0.02)
 
+        released = asyncio.Event()
+
         async def commit():
-            with clock.timed():
-                await connection.execute("INSERT INTO t VALUES (3)")
+            # The server begins to make commits wait a moment after sessions have seen the setting.
+            while not released.is_set():
+                with clock.timed():
+                    await connection.execute("INSERT INTO t VALUES (3)")
+                await asyncio.sleep(0.02)
 
         task = asyncio.ensure_future(commit())
         reading = await comes(latency, None)
         assert "a small commit takes" in reading.reason
         assert not task.done()
+        released.set()
         async with db.acquire() as second:
             await second.execute("ALTER SYSTEM RESET synchronous_standby_names")
             await second.execute("SELECT pg_reload_conf()")

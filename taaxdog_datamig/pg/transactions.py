@@ -39,7 +39,18 @@ async def transaction(connection: PoolConnectionProxy[Any], *, snapshot: bool = 
         if snapshot
         else connection.transaction()
     )
-    await inner.start()
+    nested = connection.is_in_transaction()
+    try:
+        await inner.start()
+    except BaseException:
+        if not nested:  # else the transaction around it ends it
+            # Cancelled, it was sent all the same.
+            with (
+                anyio.move_on_after(_ROLLBACK_PATIENCE, shield=True),
+                contextlib.suppress(*DRIVER_ERRORS),
+            ):
+                await connection.execute("ROLLBACK")
+        raise
     try:
         yield
     except BaseException:

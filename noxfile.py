@@ -109,6 +109,6 @@ def images(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed: how long `--help` takes, and what else `benchmarks/` holds."""
-    _install(session)
+    session.install("-e", ".[dev,bench]")
     for benchmark in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(benchmark))

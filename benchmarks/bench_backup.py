@@ -8,7 +8,7 @@ fastest compression that the program found knows. One large table: the same with
 the command and of the server's sessions. Ratios are the rival's by ours, of medians: above 1, ours is better.
 Also what `backup verify` takes. `users` with 1 % of the rows changed: `datamig restore --tables users`
 against deleting all rows and loading a file of them with `psql`, in one transaction, without triggers or
-foreign keys. Needs Linux's /proc.
+foreign keys. `--data` keeps the loaded database for the next time. Needs Linux's /proc.
 """
 
 from __future__ import annotations
@@ -185,15 +185,22 @@ def bench(dsn: str, postmaster: int, rounds: int, level: list[str]) -> None:
         show("verify", median(costs["verify"]))
 
 
-async def load(dsn: str, users: int) -> int:
-    """The process that is the parent of all sessions."""
-    await load_sample(dsn, users=users, faults=False)
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("VACUUM ANALYZE")
+async def prepare(server: EmbeddedServer, users: int) -> tuple[str, int]:
+    """The URL of the sample, loaded unless it is there, and the process that is the parent of all sessions."""
+    connection = await asyncpg.connect(server.dsn_for("template1"))
+    name, loading = f"sample_{users}", f"loading_{users}"
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
+        await connection.execute(f"DROP DATABASE IF EXISTS {loading}")
+        await connection.execute(f"CREATE DATABASE {loading}")
+        await load_sample(server.dsn_for(loading), users=users, faults=False)
+        inside = await asyncpg.connect(server.dsn_for(loading))
+        await inside.execute("VACUUM ANALYZE")
+        await inside.close()
+        await connection.execute(f"ALTER DATABASE {loading} RENAME TO {name}")
     await connection.execute("CHECKPOINT")
     folder = await connection.fetchval("SHOW data_directory")
     await connection.close()
-    return int((Path(folder) / "postmaster.pid").read_text().split()[0])
+    return server.dsn_for(name), int((Path(folder) / "postmaster.pid").read_text().split()[0])
 
 
 if __name__ == "__main__":
@@ -204,11 +211,13 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--level", default=None)
     parser.add_argument("--only", choices=("create", "converge"))
+    parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
-    with EmbeddedServer(settings={"max_wal_size": "4GB", "shared_buffers": "1GB"}) as server:
-        postmaster = asyncio.run(load(server.dsn, arguments.users))
+    settings = {"max_wal_size": "4GB", "shared_buffers": "1GB"}
+    with EmbeddedServer(arguments.data, settings=settings) as server:
+        dsn, postmaster = asyncio.run(prepare(server, arguments.users))
         level = [] if arguments.level is None else ["--level", arguments.level]
         if arguments.only != "converge":
-            bench(server.dsn, postmaster, arguments.rounds, level)
+            bench(dsn, postmaster, arguments.rounds, level)
         if arguments.only != "create":
-            bench_converge(server.dsn, postmaster, arguments.rounds)
+            bench_converge(dsn, postmaster, arguments.rounds)

@@ -186,7 +186,7 @@ def bench(dsn: str, postmaster: int, rounds: int, level: list[str]) -> None:
 
 
 async def prepare(server: EmbeddedServer, users: int) -> tuple[str, int]:
-    """The URL of the sample, loaded unless it is there, and the process that is the parent of all sessions."""
+    """The URL of the sample, loaded unless it is there, and the parent process of all sessions."""
     connection = await asyncpg.connect(server.dsn_for("template1"))
     name, loading = f"sample_{users}", f"loading_{users}"
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):

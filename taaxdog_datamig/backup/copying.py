@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from anyio.abc import ObjectReceiveStream
+    from anyio.abc import ObjectReceiveStream, ObjectSendStream
     from asyncpg.pool import PoolConnectionProxy
 
     from taaxdog_datamig.backup.contents import Source
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 
 #: The parts of every table, by its oid and their number.
 Parts: TypeAlias = "dict[int, dict[int, Part]]"
+#: What was read, or, at the end, how many rows that were.
+_Batch: TypeAlias = "list[bytes] | int"
 
 #: Bytes handed to the compressor's thread at a time, which become a frame.
 _BATCH = 2 << 20
 #: Batches that may wait for the compressor.
 _WAITING = 3
+#: Parts that each connection may leave behind to be finished, while it reads the next.
+_FINISHING = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +64,11 @@ class _Piece:
     query: str
     #: About how many bytes it reads.
     weight: int
+
+    @property
+    def name(self) -> str:
+        """Of its part, without the last suffix."""
+        return f"data/{self.source.oid}.{self.number:05}.{'copy' if self.source.binary else 'txt'}.zst"
 
 
 @attrs.define(kw_only=True)
@@ -91,12 +100,26 @@ class Copying:
         async with self.snapshot.share() as connection:
             # The other locks would not let it pass by somebody who waits for them to end, to alter a table.
             await hold(connection, self.held)
-            while pieces:
-                piece = pieces.pop(0)
-                part = await _copy(connection, piece, self.writing)
-                self.parts[piece.source.oid][piece.number] = part
-                failpoints.hit("create-part")
-                self.progress(piece.source.label, part.rows)
+            # Until a part is safe in the store takes its time: the server need not wait.
+            room = anyio.Semaphore(_FINISHING)
+            async with anyio.create_task_group() as writers:
+                while pieces:
+                    piece = pieces.pop(0)
+                    send, receive = anyio.create_memory_object_stream[_Batch](_WAITING)
+                    writers.start_soon(self._write, piece, receive, room)
+                    await _read(connection, piece, send)
+                    await room.acquire()
+
+    async def _write(
+        self, piece: _Piece, batches: ObjectReceiveStream[_Batch], room: anyio.Semaphore
+    ) -> None:
+        # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
+        with batches:
+            part = await to_thread.run_sync(_written, self.writing, piece.name, batches)
+        self.parts[piece.source.oid][piece.number] = part
+        failpoints.hit("create-part")
+        self.progress(piece.source.label, part.rows)
+        room.release()
 
 
 def _pieces(wanted: Sequence[Source]) -> list[_Piece]:
@@ -112,9 +135,7 @@ def _pieces(wanted: Sequence[Source]) -> list[_Piece]:
     return sorted(pieces, key=lambda piece: piece.weight, reverse=True)
 
 
-async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: Writing) -> Part:
-    name = f"data/{piece.source.oid}.{piece.number:05}.{'copy' if piece.source.binary else 'txt'}.zst"
-    send, receive = anyio.create_memory_object_stream[list[bytes] | int](_WAITING)
+async def _read(connection: PoolConnectionProxy[Any], piece: _Piece, send: ObjectSendStream[_Batch]) -> None:
     held: list[bytes] = []
     size = 0
 
@@ -126,25 +147,17 @@ async def _copy(connection: PoolConnectionProxy[Any], piece: _Piece, writing: Wr
             full, held, size = held, [], 0
             await send.send(full)
 
-    async def copy() -> None:
-        # Closing it without the number of rows tells the writer that the copy failed.
-        async with send:
-            tag = await connection.copy_from_query(
-                piece.query, output=take, format="binary" if piece.source.binary else "text"
-            )
-            if size:
-                await send.send(held)
-            await send.send(int(tag.rpartition(" ")[2]))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(copy)
-        # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
-        with receive:
-            part = await to_thread.run_sync(_written, writing, name, receive)
-    return part
+    # Closing it without the number of rows tells the writer that the copy failed.
+    async with send:
+        tag = await connection.copy_from_query(
+            piece.query, output=take, format="binary" if piece.source.binary else "text"
+        )
+        if size:
+            await send.send(held)
+        await send.send(int(tag.rpartition(" ")[2]))
 
 
-def _written(writing: Writing, name: str, batches: ObjectReceiveStream[list[bytes] | int]) -> Part:
+def _written(writing: Writing, name: str, batches: ObjectReceiveStream[_Batch]) -> Part:
     with writing.part(name) as writer:
         while not isinstance(batch := from_thread.run(batches.receive), int):
             writer.feed(b"".join(batch))

@@ -127,10 +127,7 @@ class Manifest:
             "tables": [attrs.asdict(table) for table in self.tables],
             "large_objects": None if self.large_objects is None else attrs.asdict(self.large_objects),
             "sequences": [attrs.asdict(sequence) for sequence in self.sequences],
-            "parts": [
-                attrs.asdict(part) | {"sha256": part.sha256.hex(), "plain_sha256": part.plain_sha256.hex()}
-                for part in self.parts.values()
-            ],
+            "parts": [attrs.asdict(part) | {"sha256": part.sha256.hex()} for part in self.parts.values()],
         }
         return document.encode({"schema": body.pop("schema"), **body}, sign)
 
@@ -158,16 +155,7 @@ def decode(data: bytes, where: str) -> Manifest:
         if body.pop("schema") != SCHEMA:
             raise BackupError(f"{where} is of another format", f"This version reads {SCHEMA}")
         del body["checksum"]
-        parts = [
-            Part(
-                **part
-                | {
-                    "sha256": bytes.fromhex(part["sha256"]),
-                    "plain_sha256": bytes.fromhex(part["plain_sha256"]),
-                }
-            )
-            for part in body.pop("parts")
-        ]
+        parts = [Part(**part | {"sha256": bytes.fromhex(part["sha256"])}) for part in body.pop("parts")]
         key = body.pop("data_key")
         found = Manifest(
             **body

@@ -22,7 +22,7 @@ class TableInBackup:
     rows: int
     #: Bytes of its streams, before compression.
     bytes: int
-    #: SHA-256 over the SHA-256s of its streams, in hex.
+    #: SHA-256 over the SHA-256s of its parts as they are stored, in hex.
     checksum: str
 
 
@@ -82,7 +82,7 @@ class BackupDetails:
         """What a manifest says."""
         tables = {}
         for table in manifest.tables:
-            digests = b"".join(manifest.parts[name].plain_sha256 for name in table.parts)
+            digests = b"".join(manifest.parts[name].sha256 for name in table.parts)
             tables[table.label] = TableInBackup(
                 rows=table.rows, bytes=table.size, checksum=hashlib.sha256(digests).hexdigest()
             )

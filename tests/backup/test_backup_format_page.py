@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import pytest
+import zstandard
 from cryptography.exceptions import InvalidTag
 
 from taaxdog_datamig import Settings
@@ -129,6 +130,28 @@ def test_the_reader_refuses_every_changed_byte(folder, tmp_path):
     assert read_all() == whole
 
 
+def told_of(part: Part) -> dict[str, Any]:
+    """What a manifest says of it, as the reader takes it."""
+    return {"id": "b", "parts": [attrs.asdict(part) | {"sha256": part.sha256.hex()}]}
+
+
+def test_what_the_compressor_got_wrong_is_found_by_the_frames_own_checksum(tmp_path):
+    """The SHA-256 of what is stored cannot tell: it is of what the compressor gave."""
+    store, name, data = DirectoryStore(tmp_path), "data/1.00000.txt.zst", os.urandom(40_000)
+    with part_writer(store, "b", name, key=None, level=1) as writer:
+        writer.feed(data)
+        part = writer.finish()
+    path = tmp_path / "b" / name
+    stored = bytearray(path.read_bytes())
+    stored[stored.index(data[20_000:20_016])] ^= 1
+    path.write_bytes(stored)
+    part = attrs.evolve(part, sha256=hashlib.sha256(stored).digest())
+    with pytest.raises(zstandard.ZstdError):
+        b"".join(reader()["read_part"](tmp_path / "b", told_of(part), None, name))
+    with pytest.raises(BackupError, match=name):
+        b"".join(read_part(store, "b", part, key=None))
+
+
 @pytest.mark.parametrize("key", [None, KEY], ids=["bare", "sealed"])
 def test_a_part_of_several_frames_is_read_by_both_and_missed_where_one_is_gone(key, tmp_path):
     store, name, pieces = DirectoryStore(tmp_path), "data/1.00000.txt.zst", [os.urandom(40_000)] * 3
@@ -138,8 +161,7 @@ def test_a_part_of_several_frames_is_read_by_both_and_missed_where_one_is_gone(k
             writer.feed(piece)
             sizes.append(writer._stored_size)
         part = writer.finish()
-    digests = {"name": name, "sha256": part.sha256.hex(), "plain_sha256": part.plain_sha256.hex()}
-    told = {"id": "b", "parts": [digests]}
+    told = told_of(part)
     assert b"".join(reader()["read_part"](tmp_path / "b", told, key, name)) == b"".join(pieces)
     assert b"".join(read_part(store, "b", part, key=key)) == b"".join(pieces)
     path = tmp_path / "b" / name

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from taaxdog_datamig.events import ChunkDone, TableStarted, WalRead, WorkersSet
 from taaxdog_datamig_cli.units import count, duration, size
 
 if TYPE_CHECKING:
-    from taaxdog_datamig.events import ChunkDone, WalRead
+    from taaxdog_datamig.events import Event
 
 #: Seconds that the rate of the moment looks back, and those of one of its parts.
 _WINDOW, _PART = 60.0, 2.0
@@ -38,6 +39,9 @@ class Meter:
     conflicts: int = 0
     #: Rows the next chunk will take; 0 before the first.
     chunk_rows: int = 0
+    #: Workers at work, and at the most; 0 before that is known.
+    workers: int = 0
+    most_workers: int = 0
     #: Bytes of WAL a second, of the whole server; None where it does not tell.
     wal_rate: float | None = None
     since: float = 0.0
@@ -47,7 +51,19 @@ class Meter:
     _marks: deque[tuple[float, int]] = attrs.field(factory=deque)
     _wal: tuple[float, int] | None = None
 
-    def begin(self, table: str, rows: int) -> None:
+    def __call__(self, event: Event) -> None:
+        """Take in what happened, as far as it counts."""
+        match event:
+            case TableStarted():
+                self._begin(event.table, event.rows)
+            case ChunkDone():
+                self._add(event)
+            case WalRead():
+                self._read(event)
+            case WorkersSet():
+                self.workers, self.most_workers = event.working, event.most
+
+    def _begin(self, table: str, rows: int) -> None:
         """Expect `rows` rows of `table` to change."""
         if not self.expected:
             self._start()
@@ -58,7 +74,7 @@ class Meter:
         self.since = self.clock()
         self._marks.append((self.since, 0))
 
-    def add(self, chunk: ChunkDone) -> None:
+    def _add(self, chunk: ChunkDone) -> None:
         """Count a finished chunk."""
         if not self.since:
             self._start()
@@ -75,7 +91,7 @@ class Meter:
             while now - self._marks[0][0] > _WINDOW:
                 self._marks.popleft()
 
-    def read(self, wal: WalRead) -> None:
+    def _read(self, wal: WalRead) -> None:
         """Take in where the server's log is."""
         now = self.clock()
         if self._wal is not None and now > self._wal[0]:
@@ -138,6 +154,7 @@ class Meter:
                 parts.append(told)
         if self.chunk_rows:
             parts.append(f"chunks of {count(self.chunk_rows)}")
+        parts += self._staff()
         if self.hot_ratio is not None:
             parts.append(f"{self.hot_ratio:.0%} heap-only")
         if self.wal_rate is not None:
@@ -148,6 +165,13 @@ class Meter:
             parts.append(f"{count(self.quarantined)} quarantined")
         return parts
 
+    def _staff(self) -> list[str]:
+        """How many workers are at work, where there may be several."""
+        if self.most_workers <= 1:
+            return []
+        of = "" if self.workers == self.most_workers else f"{self.workers} of "
+        return [f"{of}{self.most_workers} workers"]
+
     def __str__(self) -> str:
         """One line: the table being worked on, all of them, rate and time left."""
         done, expected = self.done.get(self.table, 0), self.expected.get(self.table, 0)
@@ -155,6 +179,7 @@ class Meter:
         parts = [f"{self.table} {count(done)}{of}"]
         if len(self.expected) > 1:
             parts.append(f"in all {self.rows_done / max(self.rows_expected, 1):.0%}")
+        parts += self._staff()
         if self.quarantined:
             parts.append(f"{count(self.quarantined)} quarantined")
         if rate := self.rate:

@@ -20,7 +20,6 @@ from taaxdog_datamig.events import (
     TableStarted,
     Told,
     Waiting,
-    WalRead,
     Warned,
 )
 from taaxdog_datamig_cli.meter import Meter
@@ -91,11 +90,10 @@ class Heartbeat:
 
     def __call__(self, event: Event) -> None:
         """Write a line if it is time for one."""
+        self._meter(event)
         match event:
             case StepStarted(step=step):
                 self._write(step)
-            case TableStarted(table=table, rows=rows):
-                self._meter.begin(table, rows)
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._write(f"{table}: sweep {sweep} over {count(rows)} rows")
             case Waiting(reason=reason) if reason != self._reason:
@@ -110,7 +108,6 @@ class Heartbeat:
                 self._write(message)
             case ChunkDone():
                 self._reason = ""
-                self._meter.add(event)
                 if self._clock() - self._last >= HEARTBEAT:
                     self._write(str(self._meter))
 
@@ -158,11 +155,10 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         """Take in what happened; the display draws itself."""
+        self._meter(event)
         match event:
             case StepStarted(step=step):
                 self._note, self._statement = step, None
-            case TableStarted(table=table, rows=rows):
-                self._meter.begin(table, rows)
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._note = f"{table}: sweep {sweep} over {count(rows)} rows"
             case events.Progress() | Checked():
@@ -173,11 +169,8 @@ class Live:
                 self._note = f"warning: {message}"
             case Told(message=message):
                 self._note = message
-            case WalRead():
-                self._meter.read(event)
             case ChunkDone():
                 self._note, self._statement = "", None
-                self._meter.add(event)
 
     @property
     def note(self) -> str:

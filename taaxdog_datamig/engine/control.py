@@ -154,6 +154,7 @@ async def audit_lines(db: Database, ref: str | None) -> AsyncIterator[str]:
 
 def described(row: asyncpg.Record) -> RunRecord:
     """A row of the ledger as callers see it."""
+    working, most = (row["alive"] and row["workers"]) or (None, None)
     return RunRecord(
         run_id=str(row["id"]),
         migration=row["migration"],
@@ -172,6 +173,8 @@ def described(row: asyncpg.Record) -> RunRecord:
         owner=row["owner"],
         alive=row["alive"],
         waiting=row["waiting"],
+        workers=working,
+        most_workers=most,
     )
 
 

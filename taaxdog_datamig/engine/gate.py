@@ -16,7 +16,7 @@ import attrs
 
 from taaxdog_datamig.engine.apply import persistently
 from taaxdog_datamig.errors import RunPaused
-from taaxdog_datamig.events import Waiting, Warned
+from taaxdog_datamig.events import Waiting, Warned, WorkersSet
 from taaxdog_datamig.limits import Limits, limits
 from taaxdog_datamig.pg.retry import Fault, classify, describe
 from taaxdog_datamig.pressure import CommitClock, Reading, Signal, Unreadable, signals_of
@@ -76,6 +76,8 @@ class Gate:
     #: Seconds of rest for each second that a chunk took.
     nice: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    #: Workers that may be at work, as was told last; None before the first chunk.
+    working: int | None = None
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
     _looked: float | None = None
     _open: bool = False
@@ -196,8 +198,14 @@ class Gate:
         self._looked = self.clock()
         (verdict,) = found
         self.workers.learn(self._looked, verdict.level)
+        self._tell(job)
         self._obey(job, verdict.control)
         return verdict
+
+    def _tell(self, job: Job) -> None:
+        if not job.dry_run and self.working != self.workers.now:
+            self.working = self.workers.now
+            job.events.emit(WorkersSet(working=self.working, most=self.workers.most))
 
     async def _heed(self, job: Job) -> None:
         """Look for requests alone."""

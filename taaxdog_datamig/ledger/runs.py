@@ -111,12 +111,16 @@ class Runs:
         epoch: int,
         seconds: float,
         waiting: str | None,
+        workers: tuple[int, int] | None = None,
         *,
         pooled: bool = False,
     ) -> asyncpg.Record | None:
-        """Renew the lease; returns the run's `control`, or None when another process has taken the lease."""
+        """Renew the lease; returns the run's `control`, or None when another process has taken the lease.
+
+        `waiting` is why it waits, `workers` how many are at work, and of how many: for others to see.
+        """
         return await connection.fetchrow(
-            self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting, not pooled
+            self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting, not pooled, workers
         )
 
     async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:

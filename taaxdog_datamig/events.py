@@ -105,7 +105,7 @@ class ChunkDone:
     quarantined: int
     conflicts: int
     seconds: float
-    #: Rows the next chunk will take.
+    #: Rows the next chunk may take. Fewer, where a page may not give as many yet.
     next_size: int
     #: Updates among `changed` that were heap-only; 0 where the server's counters do not tell.
     hot: int = 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _WINDOW, _PART = 60.0, 2.0
 #: Parts that are needed to say how much the rate varies.
 _PARTS = 5
+#: Chunks whose size is averaged.
+_CHUNKS = 20
 #: An interval narrower than this is one number.
 _NARROW = 1.15
 
@@ -37,8 +39,6 @@ class Meter:
     done: dict[str, int] = attrs.field(factory=dict)
     quarantined: int = 0
     conflicts: int = 0
-    #: Rows the next chunk will take; 0 before the first.
-    chunk_rows: int = 0
     #: Workers at work, and at the most; 0 before that is known.
     workers: int = 0
     most_workers: int = 0
@@ -50,6 +50,7 @@ class Meter:
     #: Moments and rows done by then, one for each part of the window.
     _marks: deque[tuple[float, int]] = attrs.field(factory=deque)
     _wal: tuple[float, int] | None = None
+    _sizes: deque[int] = attrs.field(factory=lambda: deque(maxlen=_CHUNKS))
 
     def __call__(self, event: Event) -> None:
         """Take in what happened, as far as it counts."""
@@ -81,7 +82,9 @@ class Meter:
         self.table = chunk.table
         self.quarantined += chunk.quarantined
         self.conflicts += chunk.conflicts
-        self.chunk_rows = chunk.next_size or self.chunk_rows
+        # An event may stand for several chunks, whose average it then tells as the size.
+        if size := min(chunk.changed + chunk.quarantined + chunk.conflicts, chunk.next_size):
+            self._sizes.append(size)
         self._changed += chunk.changed
         self._hot += chunk.hot
         self.done[chunk.table] = self.done.get(chunk.table, 0) + chunk.changed + chunk.quarantined
@@ -145,16 +148,19 @@ class Meter:
             return f"about {duration(sum(left) / 2)} left"
         return f"{duration(shortest)} to {duration(longest)} left"
 
-    def figures(self) -> list[str]:
-        """Rate, time left, and how the server bears it; what is not known is left out."""
+    def figures(self) -> list[list[str]]:
+        """Rate, time left and chunks; who works, and how the server bears it. What is unknown is left out."""
         parts = []
         if rate := self.rate:
             parts.append(f"{count(round(rate))} rows/s")
             if told := self.time_left():
                 parts.append(told)
-        if self.chunk_rows:
-            parts.append(f"chunks of {count(self.chunk_rows)}")
-        parts += self._staff()
+        if self._sizes:
+            parts.append(f"chunks of {count(round(sum(self._sizes) / len(self._sizes)))}")
+        return [line for line in (parts, self._load()) if line]
+
+    def _load(self) -> list[str]:
+        parts = self._staff()
         if self.hot_ratio is not None:
             parts.append(f"{self.hot_ratio:.0%} heap-only")
         if self.wal_rate is not None:

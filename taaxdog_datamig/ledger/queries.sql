@@ -244,7 +244,8 @@ WITH span AS (
     SELECT min(committed_at) AS first, count(*) AS chunks,
            greatest(extract(epoch FROM max(committed_at) - min(committed_at)), 0.001)::float8 AS seconds
     FROM datamig.chunks WHERE run_id = $1
-), sized AS (SELECT first, seconds, least($2::int, greatest(chunks, 1))::int AS points FROM span)
+-- Several chunks a point, where there are that many: else it is in which one a commit falls that is drawn.
+), sized AS (SELECT first, seconds, least($2::int, greatest(chunks / 4, least(chunks, 8), 1))::int AS points FROM span)
 SELECT least(floor(extract(epoch FROM c.committed_at - s.first)::float8 / s.seconds * s.points), s.points - 1)::int
            AS point,
        s.seconds / s.points AS width, sum(c.changed)::bigint AS rows, count(*) AS chunks,

@@ -219,7 +219,11 @@ class _Decided:
             return None
         if isinstance(outcome, Leave | Reject):
             return _listed(key, outcome)
-        return _raised(key, outcome)
+        if isinstance(outcome, Exception):
+            return _raised(key, outcome)
+        raise RunError(
+            f"the transform returned {type(outcome).__name__}", "It returns Changes, Skip, Leave or Reject"
+        )
 
     def _changed(self, key: Key, old: Texts, outcome: Changes) -> Item | Refusal:
         new = list(old)

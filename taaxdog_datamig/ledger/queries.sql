@@ -103,6 +103,9 @@ WHERE ($1::uuid IS NULL OR r.id = $1)
 ORDER BY r.started_at DESC
 LIMIT $4
 
+-- name: migrations
+SELECT DISTINCT migration FROM datamig.runs
+
 -- name: find_ids
 SELECT id FROM datamig.runs WHERE id::text LIKE $1 || '%' ORDER BY started_at DESC LIMIT 2
 

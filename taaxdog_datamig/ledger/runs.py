@@ -178,6 +178,10 @@ class Runs:
         statuses = list(status) if status is not None else None
         return await connection.fetch(self._sql["runs"], run_id, migration, statuses, limit)
 
+    async def migrations(self, connection: PoolConnectionProxy[Any]) -> list[str]:
+        """The migrations that have runs."""
+        return [row["migration"] for row in await connection.fetch(self._sql["migrations"])]
+
     async def by_key(self, connection: PoolConnectionProxy[Any]) -> dict[str, int]:
         """Runs by the key under which their data key is wrapped."""
         return {row["kid"]: row["runs"] for row in await connection.fetch(self._sql["runs_by_key"])}

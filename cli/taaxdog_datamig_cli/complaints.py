@@ -10,6 +10,7 @@ from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig.redaction import redact
 from taaxdog_datamig_cli import exits, shapes
 from taaxdog_datamig_cli.errorlines import log_error
+from taaxdog_datamig_cli.hints import as_typed_here
 from taaxdog_datamig_cli.session import Session
 
 
@@ -42,9 +43,10 @@ def complain(error: BaseException, session: Session) -> int:
     if session.all_json:
         return code
     told = shapes.error_document(error)["error"]
-    sys.stderr.write(f"error: {redact(told['what'])}\n")
-    if told["todo"]:
-        sys.stderr.write(f"  {redact(told['todo'])}\n")
+    what, todo = (as_typed_here(redact(told[part]), session.common) for part in ("what", "todo"))
+    sys.stderr.write(f"error: {what}\n")
+    if todo:
+        sys.stderr.write(f"  {todo}\n")
     return code
 
 

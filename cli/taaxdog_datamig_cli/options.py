@@ -27,11 +27,15 @@ def _whole(least: int, *words: str) -> Parameter:
             return text
         if not re.fullmatch(r"[+-]?[0-9]+", text):
             raise ValueError(f'"{text}" is {" and not ".join(["no whole number", *words])}.')
-        if not least <= int(text) <= _MOST:
-            raise ValueError(f'"{text}" is not from {least} to {_MOST:,}.')
+        if int(text) > _MOST:
+            raise ValueError(f"It is more than {_MOST:,}.")
         return int(text)
 
-    return Parameter(converter=read)
+    def look(_: object, value: object) -> None:
+        if isinstance(value, int) and value < least:
+            raise ValueError(f"Must be >= {least}.")
+
+    return Parameter(converter=read, validator=look)
 
 
 AT_LEAST_ONE = _whole(1)

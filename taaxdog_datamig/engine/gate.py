@@ -19,6 +19,7 @@ from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.events import Waiting, Warned, WorkersSet
 from taaxdog_datamig.limits import Limits, limits
 from taaxdog_datamig.pg.retry import Fault, classify, describe
+from taaxdog_datamig.planning import CONNECTIONS
 from taaxdog_datamig.pressure import CommitClock, Reading, Signal, Unreadable, signals_of
 from taaxdog_datamig.throttle import WorkerCount
 
@@ -100,7 +101,9 @@ class Gate:
             signals=signals_of(found, [shape.relation for shape in job.shapes], commits),
             commits=commits,
             workers=WorkerCount(
-                most=min(AUTO, job.db.pool.get_max_size() - 2) if isinstance(wanted, str) else wanted,
+                most=min(AUTO, (job.db.pool.get_max_size() - 3) // CONNECTIONS)
+                if isinstance(wanted, str)
+                else wanted,
                 fixed=not isinstance(wanted, str),
             ),
             nice=settings.nice if options.nice is None else options.nice,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taaxdog_datamig_cli.main import main
+from taaxdog_datamig_cli.door import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -105,7 +105,7 @@ class ChunkDone:
     quarantined: int
     conflicts: int
     seconds: float
-    #: Rows the next chunk will take.
+    #: Rows the next chunk may take. Fewer, where a page may not give as many yet.
     next_size: int
     #: Updates among `changed` that were heap-only; 0 where the server's counters do not tell.
     hot: int = 0
@@ -187,6 +187,14 @@ class WalRead:
 
 
 @attrs.frozen(kw_only=True)
+class WorkersSet:
+    """So many workers may be at work from now on, of so many at the most. Not heard of a dry run."""
+
+    working: int
+    most: int
+
+
+@attrs.frozen(kw_only=True)
 class Warned:
     """Something a person should read; also kept in the report."""
 
@@ -214,6 +222,7 @@ Event: TypeAlias = (
     | Validated
     | Waiting
     | WalRead
+    | WorkersSet
     | Warned
     | Told
 )

@@ -20,6 +20,7 @@ import attrs
 from taaxdog_datamig.errors import SettingsError
 from taaxdog_datamig.limits import from_environment, limits
 from taaxdog_datamig.retention import holds, retention
+from taaxdog_datamig.suggestions import did_you_mean
 
 #: Environment variables that hold a secret; each may also be given as NAME_FILE.
 SECRETS = (
@@ -269,7 +270,10 @@ class Settings:
                 values[name] = tuple(values[name])
         known = {field.name for field in attrs.fields(cls)}
         if unknown := sorted(values.keys() - known):
-            raise SettingsError(f"unknown setting {unknown[0]!r}", f"Known are: {', '.join(sorted(known))}")
+            raise SettingsError(
+                f"unknown setting {unknown[0]!r}",
+                did_you_mean(unknown[0], known) or f"Known are: {', '.join(sorted(known))}",
+            )
         return cls(**values)
 
 
@@ -286,7 +290,7 @@ def _merged(layers: list[Any]) -> Any:
 def _from_file(config: Path | None) -> dict[str, Any]:
     if config is not None:
         return _without_secrets(config, _read_toml(config))
-    if Path(CONFIG_NAME).is_file():
+    if Path(CONFIG_NAME).exists():
         return _without_secrets(Path(CONFIG_NAME), _read_toml(Path(CONFIG_NAME)))
     project = Path("pyproject.toml")
     match _read_toml(project) if project.is_file() else {}:
@@ -302,6 +306,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8, at byte {error.start}", "TOML must be") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
 
@@ -323,6 +329,8 @@ def _secret(environ: Mapping[str, str], name: str) -> str | None:
         return direct or None
     path = Path(file)
     try:
+        if path.is_dir():
+            raise SettingsError(f"{path}, named by {name}_FILE, is a folder", "Name the file with the key")
         if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
             raise SettingsError(f"everybody may read {path}, named by {name}_FILE", f"chmod 600 {path}")
         return path.read_text("utf-8").strip()

@@ -57,7 +57,7 @@ def by_migration(registry: Registry, names: Iterable[str], words: Iterable[str])
             raise UsageError(
                 f"--set {argument}: {' and '.join(kind.name for kind in kinds)} "
                 f"{'takes' if len(kinds) == 1 else 'take'} no such argument",
-                f"There is {', '.join(known)}" if known else "There is none",
+                f"There is {', '.join(known)}" if known else "There is none to set",
             )
     chosen = {
         kind.name: {name: value for name, value in given.items() if name in kind.arguments} for kind in kinds

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 
+from taaxdog_datamig.errors import DatamigError
 from taaxdog_datamig.redaction import redact
 from taaxdog_datamig_cli import exits, shapes
 from taaxdog_datamig_cli.errorlines import log_error
+from taaxdog_datamig_cli.hints import as_typed_here
 from taaxdog_datamig_cli.session import Session
 
 
@@ -17,22 +20,43 @@ def complain(error: BaseException, session: Session) -> int:
     Returns:
         The exit code.
     """
+    error = _of_ours(error)
     code = exits.of_error(error)
     if session.all_json:
         log_error(error, verbose=session.common.verbose)
-    elif session.common.verbose and not isinstance(error, exits.Interrupted | exits.Declined):
+    elif session.common.verbose and not isinstance(error, exits.ASKED_FOR):
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
     if session.common.json:
-        sys.stdout.write(shapes.encode(shapes.error_document(error, finished=session.finished)))
+        document = shapes.encode(shapes.error_document(error, finished=session.finished))
+        try:
+            sys.stdout.write(document)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:  # it takes nothing any more, and somebody should know
+            sys.stderr.write(document)
         return code
-    for answer in session.finished:
-        session.show(answer)
-    if (report := getattr(error, "report", None)) is not None:
-        session.show(report)
+    report = getattr(error, "report", None)
+    with contextlib.suppress(exits.Unwritten):
+        for answer in (*session.finished, *([] if report is None else [report])):
+            session.show(answer)
     if session.all_json:
         return code
     told = shapes.error_document(error)["error"]
-    sys.stderr.write(f"error: {redact(told['what'])}\n")
-    if told["todo"]:
-        sys.stderr.write(f"  {redact(told['todo'])}\n")
+    what, todo = (as_typed_here(redact(told[part]), session.common) for part in ("what", "todo"))
+    sys.stderr.write(f"error: {what}\n")
+    if todo:
+        sys.stderr.write(f"  {todo}\n")
     return code
+
+
+def _of_ours(error: BaseException) -> BaseException:
+    """What the server or the connection says, as an error of ours; anything else as it is."""
+    if "asyncpg" not in sys.modules or isinstance(error, DatamigError):
+        return error
+    from taaxdog_datamig.pg.retry import Fault, classify, is_drivers, lost, refused
+
+    if not is_drivers(error):
+        return error
+    told = lost if classify(error) is Fault.GONE else refused
+    return told(error, "talking to the server").with_traceback(error.__traceback__)

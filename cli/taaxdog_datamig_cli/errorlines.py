@@ -13,7 +13,7 @@ def log_error(error: BaseException, *, verbose: bool) -> None:
     """Write the line, with the traceback if `verbose`; whether or not the settings could be read."""
     configure_logging("error", "json", sys.stderr)
     told = shapes.error_document(error)["error"]
-    expected = isinstance(error, exits.Interrupted | exits.Declined)
+    expected = isinstance(error, exits.ASKED_FOR)
     logging.getLogger("taaxdog_datamig").error(
         "%s",
         told["what"],

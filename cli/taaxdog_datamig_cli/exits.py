@@ -35,13 +35,21 @@ class Declined(DatamigError):
     """The person at the terminal said no."""
 
 
+class Unwritten(DatamigError):
+    """What was asked for was done, and where its answer should go takes it not, such as a full disk."""
+
+
 #: The nearest ancestor of an error's class decides.
 CODES: dict[type[BaseException], int] = {
     BaseException: FAILED,
     UsageError: USAGE,
     RefusedError: REFUSED,
     Interrupted: INTERRUPTED,
+    KeyboardInterrupt: INTERRUPTED,
 }
+
+#: Ends that a person has brought about.
+ASKED_FOR = (Interrupted, Declined, KeyboardInterrupt)
 
 _FINISHED = {"succeeded", "nothing_to_do", "already_run"}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli.exits import Unwritten
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -31,7 +32,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file beside its place, then put it there: a reader sees the old one or the new one.
 
     Raises:
-        UsageError: it cannot be written. What was there before still is.
+        Unwritten: it cannot be written. What was there before still is.
     """
     try:
         if path.exists() and not path.is_file():  # such as /dev/null or a named pipe
@@ -39,7 +40,7 @@ def write_whole(path: Path, text: str) -> None:
         else:
             _replace(path.resolve(), text)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        raise Unwritten(f"cannot write {path}: {error.strerror}") from None
 
 
 def _replace(path: Path, text: str) -> None:
@@ -52,7 +53,7 @@ def writing_whole(path: Path | None) -> Iterator[TextIO]:
     """As `write_whole`, for a text that is made piece by piece; stdout where there is no path.
 
     Raises:
-        UsageError: it cannot be written. What was there before still is.
+        Unwritten: it cannot be written. What was there before still is.
     """
     if path is None:
         yield sys.stdout
@@ -65,7 +66,7 @@ def writing_whole(path: Path | None) -> Iterator[TextIO]:
             with _beside(path.resolve()) as file:
                 yield file
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        raise Unwritten(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from taaxdog_datamig.errors import RunPaused
+from taaxdog_datamig_cli.door import begun
 from taaxdog_datamig_cli.exits import Interrupted
 from taaxdog_datamig_cli.session import Session
 
@@ -52,3 +53,4 @@ def drive(work: Coroutine[Any, Any, T], session: Session) -> T:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            begun()

@@ -5,6 +5,7 @@ Commands are registered by import path and imported when they are called. Every 
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
@@ -14,6 +15,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import exits
+from taaxdog_datamig_cli.door import begun
 from taaxdog_datamig_cli.options import Common
 from taaxdog_datamig_cli.session import Session
 
@@ -254,6 +256,8 @@ def _call(session: Session, tokens: Iterable[str]) -> int:
         words = ["interactive"]
     command, bound, ignored = app.parse_args(words, exit_on_error=False, print_error=False)
     extra = {"session": session} if "session" in ignored else {}
+    if not inspect.iscoroutinefunction(command):
+        begun()
     answer = command(*bound.args, **bound.kwargs, **extra)
     if isinstance(answer, Coroutine):
         from taaxdog_datamig_cli.interrupts import drive
@@ -298,9 +302,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _misused(error, words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain again while closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()  # the reader (`| head`) has seen enough
+    except OSError as error:
+        _close_stdout()
+        if not code:  # else it was said: this is help
+            told = exits.Unwritten(f"stdout could not be written to: {error.strerror}")
+            code = _complain(told, Session(common=Common()))
     except SystemExit as stop:
         if not isinstance(stop.__context__, BrokenPipeError):
             raise  # rich leaves like this when the reader of its help is gone
     return code
+
+
+def _close_stdout() -> None:
+    """Let what stdout did not take go: Python would complain of it again while it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from taaxdog_datamig.events import ChunkDone, TableStarted, WalRead, WorkersSet
 from taaxdog_datamig_cli.units import count, duration, size
 
 if TYPE_CHECKING:
-    from taaxdog_datamig.events import ChunkDone, WalRead
+    from taaxdog_datamig.events import Event
 
 #: Seconds that the rate of the moment looks back, and those of one of its parts.
 _WINDOW, _PART = 60.0, 2.0
 #: Parts that are needed to say how much the rate varies.
 _PARTS = 5
+#: Chunks whose size is averaged.
+_CHUNKS = 20
 #: An interval narrower than this is one number.
 _NARROW = 1.15
 
@@ -36,8 +39,9 @@ class Meter:
     done: dict[str, int] = attrs.field(factory=dict)
     quarantined: int = 0
     conflicts: int = 0
-    #: Rows the next chunk will take; 0 before the first.
-    chunk_rows: int = 0
+    #: Workers at work, and at the most; 0 before that is known.
+    workers: int = 0
+    most_workers: int = 0
     #: Bytes of WAL a second, of the whole server; None where it does not tell.
     wal_rate: float | None = None
     since: float = 0.0
@@ -46,8 +50,21 @@ class Meter:
     #: Moments and rows done by then, one for each part of the window.
     _marks: deque[tuple[float, int]] = attrs.field(factory=deque)
     _wal: tuple[float, int] | None = None
+    _sizes: deque[int] = attrs.field(factory=lambda: deque(maxlen=_CHUNKS))
 
-    def begin(self, table: str, rows: int) -> None:
+    def __call__(self, event: Event) -> None:
+        """Take in what happened, as far as it counts."""
+        match event:
+            case TableStarted():
+                self._begin(event.table, event.rows)
+            case ChunkDone():
+                self._add(event)
+            case WalRead():
+                self._read(event)
+            case WorkersSet():
+                self.workers, self.most_workers = event.working, event.most
+
+    def _begin(self, table: str, rows: int) -> None:
         """Expect `rows` rows of `table` to change."""
         if not self.expected:
             self._start()
@@ -58,14 +75,16 @@ class Meter:
         self.since = self.clock()
         self._marks.append((self.since, 0))
 
-    def add(self, chunk: ChunkDone) -> None:
+    def _add(self, chunk: ChunkDone) -> None:
         """Count a finished chunk."""
         if not self.since:
             self._start()
         self.table = chunk.table
         self.quarantined += chunk.quarantined
         self.conflicts += chunk.conflicts
-        self.chunk_rows = chunk.next_size or self.chunk_rows
+        # An event may stand for several chunks, whose average it then tells as the size.
+        if size := min(chunk.changed + chunk.quarantined + chunk.conflicts, chunk.next_size):
+            self._sizes.append(size)
         self._changed += chunk.changed
         self._hot += chunk.hot
         self.done[chunk.table] = self.done.get(chunk.table, 0) + chunk.changed + chunk.quarantined
@@ -75,7 +94,7 @@ class Meter:
             while now - self._marks[0][0] > _WINDOW:
                 self._marks.popleft()
 
-    def read(self, wal: WalRead) -> None:
+    def _read(self, wal: WalRead) -> None:
         """Take in where the server's log is."""
         now = self.clock()
         if self._wal is not None and now > self._wal[0]:
@@ -129,15 +148,19 @@ class Meter:
             return f"about {duration(sum(left) / 2)} left"
         return f"{duration(shortest)} to {duration(longest)} left"
 
-    def figures(self) -> list[str]:
-        """Rate, time left, and how the server bears it; what is not known is left out."""
+    def figures(self) -> list[list[str]]:
+        """Rate, time left and chunks; who works, and how the server bears it. What is unknown is left out."""
         parts = []
         if rate := self.rate:
             parts.append(f"{count(round(rate))} rows/s")
             if told := self.time_left():
                 parts.append(told)
-        if self.chunk_rows:
-            parts.append(f"chunks of {count(self.chunk_rows)}")
+        if self._sizes:
+            parts.append(f"chunks of {count(round(sum(self._sizes) / len(self._sizes)))}")
+        return [line for line in (parts, self._load()) if line]
+
+    def _load(self) -> list[str]:
+        parts = self._staff()
         if self.hot_ratio is not None:
             parts.append(f"{self.hot_ratio:.0%} heap-only")
         if self.wal_rate is not None:
@@ -148,6 +171,13 @@ class Meter:
             parts.append(f"{count(self.quarantined)} quarantined")
         return parts
 
+    def _staff(self) -> list[str]:
+        """How many workers are at work, where there may be several."""
+        if self.most_workers <= 1:
+            return []
+        of = "" if self.workers == self.most_workers else f"{self.workers} of "
+        return [f"{of}{self.most_workers} workers"]
+
     def __str__(self) -> str:
         """One line: the table being worked on, all of them, rate and time left."""
         done, expected = self.done.get(self.table, 0), self.expected.get(self.table, 0)
@@ -155,6 +185,7 @@ class Meter:
         parts = [f"{self.table} {count(done)}{of}"]
         if len(self.expected) > 1:
             parts.append(f"in all {self.rows_done / max(self.rows_expected, 1):.0%}")
+        parts += self._staff()
         if self.quarantined:
             parts.append(f"{count(self.quarantined)} quarantined")
         if rate := self.rate:

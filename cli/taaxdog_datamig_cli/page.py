@@ -25,6 +25,8 @@ _STYLES: dict[Tone, str] = {
     "dim": "dim",
 }
 
+#: Columns of the screen between two of a table, and the longest word for which one is made wider.
+_GAP, _WORD = 2, 18
 _STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -68,7 +70,7 @@ def write_rich(page: Page, stream: TextIO) -> None:
 
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     for block in page:
-        console.print(_renderable(block))
+        console.print(_renderable(block, console.width))
 
 
 def _plain_lines(block: Block) -> Iterator[str]:
@@ -96,8 +98,7 @@ def _inert(text: str) -> str:
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _renderable(block: Block) -> RenderableType:
-    from rich import box
+def _renderable(block: Block, width: int) -> RenderableType:
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -112,11 +113,50 @@ def _renderable(block: Block) -> RenderableType:
                 grid.add_row(f"  {name}", Text(_inert(value)))
             return grid
         case Table():
-            table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-            for place, column in enumerate(block.columns):
-                justify: Literal["left", "right"] = "right" if column in block.numbers else "left"
-                # The first column names the row, so that it can be copied whole.
-                table.add_column(column, justify=justify, overflow="fold", no_wrap=place == 0)
-            for row in block.rows:
-                table.add_row(*(Text(_inert(cell)) for cell in row))
-            return table
+            return _table(block, width) or _stack(block)
+
+
+def _table(block: Table, width: int) -> RenderableType | None:
+    """The rows under their headings, wrapped between words; None where there is no room for that."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if (widths := _widths(block, width)) is None:
+        return None
+    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), header_style="bold")
+    for column, wide in zip(block.columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column in block.numbers else "left"
+        table.add_column(column, justify=justify, overflow="fold", width=wide)
+    for row in block.rows:
+        table.add_row(*(Text(_inert(cell)) for cell in row))
+    return table
+
+
+def _widths(block: Table, width: int) -> list[int] | None:
+    """How wide each column is, so that no word is broken which need not be; None where they do not fit."""
+    columns = list(zip(block.columns, *block.rows, strict=True))
+    most = [max(map(len, cells)) for cells in columns]
+    widths = [max(len(word) for cell in cells for word in cell.split() or ("",)) for cells in columns]
+    # The first column names the row, so that it can be copied whole.
+    widths = [most[0], *(min(wide, _WORD) for wide in widths[1:])]
+    room = width - sum(widths) - _GAP * (len(widths) + 1)
+    if room < 0:
+        return None
+    for place in sorted(range(len(widths)), key=lambda place: most[place] - widths[place]):
+        more = min(most[place] - widths[place], room)
+        widths[place] += more
+        room -= more
+    return widths
+
+
+def _stack(block: Table) -> RenderableType:
+    """The rows one under the other: what names each, then what is known of it."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for first, *others in block.rows:
+        pairs = [pair for pair in zip(block.columns[1:], others, strict=True) if pair[1]]
+        parts += [Text(_inert(first), style="bold"), _renderable(Facts(pairs), 0)]
+    return Group(*parts)

@@ -17,7 +17,7 @@ def write(path: Path, plan: Plan | Plans) -> None:
     """Write a plan.
 
     Raises:
-        UsageError: the file cannot be written.
+        Unwritten: the file cannot be written.
     """
     from taaxdog_datamig_cli import shapes
 

@@ -20,7 +20,6 @@ from taaxdog_datamig.events import (
     TableStarted,
     Told,
     Waiting,
-    WalRead,
     Warned,
 )
 from taaxdog_datamig_cli.meter import Meter
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 HEARTBEAT = 5.0
 #: Columns of a bar.
 _BAR = 20
+#: The colour of what is done: red would look like something wrong.
+_DONE = "cyan"
 
 
 class Reporter(Protocol):
@@ -91,11 +92,10 @@ class Heartbeat:
 
     def __call__(self, event: Event) -> None:
         """Write a line if it is time for one."""
+        self._meter(event)
         match event:
             case StepStarted(step=step):
                 self._write(step)
-            case TableStarted(table=table, rows=rows):
-                self._meter.begin(table, rows)
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._write(f"{table}: sweep {sweep} over {count(rows)} rows")
             case Waiting(reason=reason) if reason != self._reason:
@@ -110,7 +110,6 @@ class Heartbeat:
                 self._write(message)
             case ChunkDone():
                 self._reason = ""
-                self._meter.add(event)
                 if self._clock() - self._last >= HEARTBEAT:
                     self._write(str(self._meter))
 
@@ -158,11 +157,10 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         """Take in what happened; the display draws itself."""
+        self._meter(event)
         match event:
             case StepStarted(step=step):
                 self._note, self._statement = step, None
-            case TableStarted(table=table, rows=rows):
-                self._meter.begin(table, rows)
             case SweepStarted(table=table, sweep=sweep, rows=rows):
                 self._note = f"{table}: sweep {sweep} over {count(rows)} rows"
             case events.Progress() | Checked():
@@ -173,11 +171,8 @@ class Live:
                 self._note = f"warning: {message}"
             case Told(message=message):
                 self._note = message
-            case WalRead():
-                self._meter.read(event)
             case ChunkDone():
                 self._note, self._statement = "", None
-                self._meter.add(event)
 
     @property
     def note(self) -> str:
@@ -187,6 +182,7 @@ class Live:
     def picture(self) -> RenderableType:
         """What is on the screen now: at most as wide as it is."""
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.spinner import Spinner
         from rich.table import Table
@@ -200,7 +196,8 @@ class Live:
         parts: list[RenderableType] = [head]
         if self._statement is not None and self._statement[1]:
             done, total = self._statement
-            parts.append(ProgressBar(total=total, completed=min(done, total), width=_BAR))
+            done = min(done, total)
+            parts.append(ProgressBar(total=total, completed=done, width=_BAR, complete_style=_DONE))
         if any(meter.expected.values()):
             bars = Table.grid(padding=(0, 2, 0, 0))
             bars.add_column(no_wrap=True)
@@ -210,12 +207,12 @@ class Live:
                 done = meter.done.get(table, 0)
                 if not (expected or done):
                     continue
-                bar = ProgressBar(total=max(expected, done, 1), completed=done)
+                bar = ProgressBar(total=max(expected, done, 1), completed=done, complete_style=_DONE)
                 share = f"{min(done / expected, 1):.0%}" if expected else ""
                 bars.add_row(Text(f"  {table}"), bar, Text(f"{count(done)} of {count(expected)}  {share:>4}"))
             parts.append(bars)
-        if figures := meter.figures():
-            parts.append(Text("  " + " · ".join(figures)))
+        # What does not fit goes on below, behind the same margin.
+        parts += [Padding(Text(" · ".join(line)), (0, 0, 0, 2)) for line in meter.figures()]
         return Group(*parts)
 
 

@@ -311,6 +311,7 @@ def record_page(run: RunRecord) -> Page:
         )
     for name, text in (
         ("requested", run.control),
+        ("workers", f"{run.workers} of {run.most_workers}" if run.workers else ""),
         ("waits for", run.waiting),
         ("error", run.error),
         ("rollback", run.rollback),

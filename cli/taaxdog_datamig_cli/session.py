@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import attrs
 
 from taaxdog_datamig.errors import SettingsError
-from taaxdog_datamig_cli.exits import Declined, Interrupted
+from taaxdog_datamig.suggestions import did_you_mean
+from taaxdog_datamig_cli.exits import Declined, Interrupted, Unwritten
 from taaxdog_datamig_cli.options import Common
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def embedded_server(url: str | None) -> EmbeddedServer | None:
     """The server, not started yet, that a URL like `embedded:PATH` asks for."""
     kind, _, path = (url or "").partition(":")
     if kind != EMBEDDED:
+        if not path.startswith("//") and did_you_mean(kind, [EMBEDDED]):
+            raise SettingsError("the database is no URL, and no embedded server", "Did you mean embedded?")
         return None
     from taaxdog_datamig.embedded import EmbeddedServer
 
@@ -64,6 +67,25 @@ async def _served(settings: Settings) -> AsyncIterator[Settings]:
         return
     async with server:
         yield attrs.evolve(settings, database_url=server.dsn)
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Say so when stdout does not take it all.
+
+    Raises:
+        Unwritten: it does not.
+        BrokenPipeError: nobody reads.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritten(
+            f"the answer could not be written to stdout: {error.strerror}",
+            "What was asked for is done; `datamig history` has its record if it was a run",
+        ) from None
 
 
 class _CurrentStderr:
@@ -260,8 +282,9 @@ class Session:
             return
         from taaxdog_datamig_cli import shapes
 
-        sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
-        sys.stdout.flush()
+        with _written():
+            sys.stdout.write(self.text or shapes.encode(shapes.document(answer)))
+            sys.stdout.flush()
 
     def tell(self, answer: Any) -> None:
         """Show an answer on the way to the command's own; with `--json` nothing."""
@@ -276,8 +299,9 @@ class Session:
         from taaxdog_datamig_cli import page
 
         write = page.write_rich if sys.stdout.isatty() else page.write_plain
-        write(content, sys.stdout)
-        sys.stdout.flush()
+        with _written():
+            write(content, sys.stdout)
+            sys.stdout.flush()
 
     def confirm(self, question: str) -> None:
         """Ask a person; return when they agree.

@@ -68,6 +68,8 @@ def error_document(error: BaseException, *, finished: Iterable[Any] = ()) -> dic
     """The JSON document of a command that failed, with what had finished before."""
     if isinstance(error, DatamigError):
         what, todo = error.what, error.todo
+    elif isinstance(error, KeyboardInterrupt):
+        what, todo = "interrupted", ""
     else:
         what, todo = f"unexpected {type(error).__name__}", "Add --verbose for the traceback"
     report = getattr(error, "report", None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from taaxdog_datamig.backup import contents, lint
+from taaxdog_datamig.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -62,6 +63,7 @@ async def choose(connection: PoolConnectionProxy[Any], wishes: Wishes, *, standb
 
     Raises:
         BackupError: the role does not see all of it.
+        UsageError: each table that is wanted is excluded.
     """
 
     def asked(source: Source, names: Collection[str]) -> bool:
@@ -73,6 +75,8 @@ async def choose(connection: PoolConnectionProxy[Any], wishes: Wishes, *, standb
         for source in everything
         if (wishes.tables is None or asked(source, wishes.tables)) and not asked(source, wishes.exclude)
     ]
+    if wishes.tables and not wanted:
+        raise UsageError("nothing is left to back up: each table named is excluded, too", "Exclude fewer")
     unread = [source.label for source in wanted if standby and source.unlogged]
     wanted = [source for source in wanted if source.label not in unread]
     whole = wishes.tables is None

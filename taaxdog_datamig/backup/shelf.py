@@ -116,7 +116,7 @@ class Shelf:
                     "Set FIELD_ENCRYPTION_KEY (or _FILE) to that key",
                 )
             assert found.data_key is not None
-            key = keyring.unwrap(found.kid, found.data_key, f"backup|{backup}")
+            key = keyring.unwrap(found.kid, found.data_key, f"backup|{found.id}")
         manifest.authenticate(data, found, keyring, where)
         if found.id != backup:
             raise BackupError(f"the folder {backup} holds the backup {found.id}", "Give it its name back")

@@ -50,9 +50,9 @@ FoundKind: TypeAlias = Literal[
 ]
 
 
-@attrs.frozen
+@attrs.define  # frozen ones take twice as long to make, and there is one for each value
 class Found:
-    """What a stored value turned out to be."""
+    """What a stored value turned out to be. Not to be altered."""
 
     #: empty: NULL or ""; plaintext; token: opens; legacy: the application's, opens; malformed: begins
     #: with `encrypted:` and is neither; foreign_key_id: a token of an unknown key; does_not_open: a

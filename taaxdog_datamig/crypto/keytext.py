@@ -16,6 +16,7 @@ from taaxdog_datamig.errors import KeyFormatError
 
 #: Bytes of a master key: AES-256.
 KEY_BYTES = 32
+_BASE64_LENGTH = 44
 
 KID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
@@ -57,7 +58,10 @@ def parse_key(text: str, source: str) -> bytes:
     material = _decoded(text)
     if material is None:
         if not _is_pass_phrase(text):
-            raise KeyFormatError(f"{source} is no key: it has {len(text)} characters", _EXPECTED)
+            long = f"it has {len(text)} characters"
+            if len(text.strip()) in {2 * KEY_BYTES, _BASE64_LENGTH}:
+                long += ", not all of them hex digits or base64"
+            raise KeyFormatError(f"{source} is no key: {long}", _EXPECTED)
         return stretch(text, source)
     if len(set(material)) == 1:
         raise KeyFormatError(f"{source} is a placeholder: one byte, repeated", _EXPECTED)

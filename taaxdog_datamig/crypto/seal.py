@@ -110,7 +110,24 @@ def digest(value: str | None, key: bytes) -> bytes:
     Raises:
         ValueError: the key is empty or longer than 64 bytes.
     """
-    if not key:
-        raise ValueError("a digest needs a key")
-    data = b"\x00" if value is None else b"\x01" + value.encode()
-    return hashlib.blake2b(data, digest_size=16, key=key, person=b"datamig/digest/1").digest()
+    return Digester(key).digest(value)
+
+
+class Digester:
+    """Makes many digests under one key, see `digest`."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        if not key:
+            raise ValueError("a digest needs a key")
+        self._keyed = hashlib.blake2b(digest_size=16, key=key, person=b"datamig/digest/1")
+
+    def __repr__(self) -> str:
+        return "Digester()"
+
+    def digest(self, value: str | None) -> bytes:
+        """Return the digest of a column's text form."""
+        hasher = self._keyed.copy()  # half the time of a new one
+        hasher.update(b"\x00" if value is None else b"\x01" + value.encode())
+        return hasher.digest()

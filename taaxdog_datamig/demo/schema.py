@@ -50,7 +50,7 @@ async def create_tables(connection: asyncpg.Connection) -> None:
         taken = await connection.fetchval(_TAKEN, table_names(), type_names())
         if taken is not None:
             raise UsageError(
-                f'The database already has "{taken}"', "The sample needs a database without any TAAXDOG table"
+                f'the database already has "{taken}"', "The sample needs a database without any TAAXDOG table"
             )
         await execute_all(connection, (*statements("types"), *statements("tables")))
 

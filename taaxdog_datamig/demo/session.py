@@ -123,4 +123,4 @@ def _translated(
     if isinstance(error, (asyncpg.PostgresConnectionError, *_LOST)):
         return DatabaseUnavailable("The connection was lost while the sample was loaded", todo)
     # The first argument is the server's message without its detail, which may quote a row.
-    return ServerRefused(f"The server refused to load the sample: {error.args[0]} ({error.sqlstate})", todo)
+    return ServerRefused(f"the server refused to load the sample: {error.args[0]} ({error.sqlstate})", todo)

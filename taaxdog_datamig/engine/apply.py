@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,11 +11,12 @@ import attrs
 
 from taaxdog_datamig.errors import DatabaseUnavailable, ServerRefused
 from taaxdog_datamig.pg.retry import DRIVER_ERRORS, Backoff, Fault, classify, describe, refused, sqlstate
-from taaxdog_datamig.pg.rows import Shape, transposed
+from taaxdog_datamig.pg.rows import Shape, array, transposed
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -28,6 +30,8 @@ _TRIES = 12
 
 Texts = tuple[str | None, ...]
 T = TypeVar("T")
+#: A turn that is always ours.
+_ANY_TIME = contextlib.nullcontext()
 
 
 @attrs.define  # frozen ones take twice as long to make, and there is one for each row
@@ -84,9 +88,16 @@ def session_sql(settings_lock_timeout: float, chunk_seconds: float) -> str:
 
 
 async def apply(
-    connection: PoolConnectionProxy[Any], shape: Shape, items: Sequence[Item], mode: Mode
+    connection: PoolConnectionProxy[Any],
+    shape: Shape,
+    items: Sequence[Item],
+    mode: Mode,
+    turn: AbstractAsyncContextManager[object] = _ANY_TIME,
 ) -> Applied:
-    """Change the rows that still hold what was read; the caller's transaction decides."""
+    """Change the rows that still hold what was read; the caller's transaction decides.
+
+    `turn` is entered for the time that the server is at work.
+    """
     applied = Applied()
     positions = list(range(len(items)))
     if mode.skip_locked and items:
@@ -96,7 +107,7 @@ async def apply(
     if mode.bisect:
         await _bisect(connection, shape, items, positions, applied)
     else:
-        await _update(connection, shape, items, positions, applied)
+        await _update(connection, shape, items, positions, applied, turn)
     return applied
 
 
@@ -106,15 +117,22 @@ async def _update(
     items: Sequence[Item],
     positions: Sequence[int],
     applied: Applied,
+    turn: AbstractAsyncContextManager[object] = _ANY_TIME,
 ) -> None:
     if not positions:
         return
     chosen = [items[position] for position in positions]
-    arguments = transposed([item.key for item in chosen], len(shape.key))
+    arguments = [array([item.key[i] for item in chosen]) for i in range(len(shape.key))]
     for i in range(len(shape.columns)):
-        arguments.append([item.old[i] for item in chosen])
-        arguments.append([item.new[i] for item in chosen])
-    for at, other in await connection.fetch(shape.update_sql(), *arguments):
+        arguments.append(array([item.old[i] for item in chosen]))
+        arguments.append(array([item.new[i] for item in chosen]))
+    query = shape.update_sql()
+    async with turn:
+        rows = await connection.fetch(query, *arguments)
+    if len(rows) == len(chosen) and all(row[1] is None for row in rows):
+        applied.stored.update(zip(positions, [item.new for item in chosen], strict=True))
+        return
+    for at, other in rows:
         applied.stored[positions[at - 1]] = chosen[at - 1].new if other is None else tuple(other)
         if other is not None:
             applied.as_sent = False

@@ -12,6 +12,7 @@ from taaxdog_datamig.engine.reports import QuarantineRecord, RunRecord
 from taaxdog_datamig.errors import UnknownName, UsageError
 from taaxdog_datamig.ledger import UNFINISHED, Ledger, actor, installed_version
 from taaxdog_datamig.pg.transactions import transaction
+from taaxdog_datamig.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,8 +45,9 @@ async def find(db: Database, ref: str) -> asyncpg.Record:
                 if len(ids) > 1:
                     raise UnknownName(f"several runs begin with {ref!r}", _HINT) from None
                 found = await ledger.runs.find(connection, run_id=ids[0]) if ids else []
+        near = "" if found else did_you_mean(ref, await ledger.runs.migrations(connection))
     if not found:
-        raise UnknownName(f"there is no run {ref!r}", _HINT)
+        raise UnknownName(f"there is no run {ref!r}", near or _HINT)
     return found[0]
 
 
@@ -154,6 +156,7 @@ async def audit_lines(db: Database, ref: str | None) -> AsyncIterator[str]:
 
 def described(row: asyncpg.Record) -> RunRecord:
     """A row of the ledger as callers see it."""
+    working, most = (row["alive"] and row["workers"]) or (None, None)
     return RunRecord(
         run_id=str(row["id"]),
         migration=row["migration"],
@@ -172,6 +175,8 @@ def described(row: asyncpg.Record) -> RunRecord:
         owner=row["owner"],
         alive=row["alive"],
         waiting=row["waiting"],
+        workers=working,
+        most_workers=most,
     )
 
 

@@ -10,7 +10,7 @@ import orjson
 
 from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.summary import wal_position
-from taaxdog_datamig.events import ChunkDone, TableStarted, Waiting, WalRead
+from taaxdog_datamig.events import ChunkDone, TableStarted, Waiting, WalRead, WorkersSet
 from taaxdog_datamig.ledger import UNFINISHED, Ledger
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class _Follower:
     _seen: dict[int, dict[str, int]] = attrs.field(factory=dict)
     _quarantined: int = 0
     _restored: int = 0
+    _workers: list[int] | None = None
 
     def __attrs_post_init__(self) -> None:
         for table, rows in self._expected().items():
@@ -93,6 +94,9 @@ class _Follower:
                     quarantined = record["quarantined"] - self._quarantined
                     self._quarantined = record["quarantined"]
                     self._emit(target["shape"]["table"], {**more_of, "quarantined": quarantined})
+        if (workers := record["alive"] and record["workers"]) and workers != self._workers:
+            self._workers = workers
+            self.events.emit(WorkersSet(working=workers[0], most=workers[1]))
         if record["waiting"]:
             self.events.emit(Waiting(reason=record["waiting"], seconds=0.0))
         if (position := await wal_position(connection)) is not None:

@@ -16,9 +16,10 @@ import attrs
 
 from taaxdog_datamig.engine.apply import persistently
 from taaxdog_datamig.errors import RunPaused
-from taaxdog_datamig.events import Waiting, Warned
+from taaxdog_datamig.events import Waiting, Warned, WorkersSet
 from taaxdog_datamig.limits import Limits, limits
 from taaxdog_datamig.pg.retry import Fault, classify, describe
+from taaxdog_datamig.planning import CONNECTIONS
 from taaxdog_datamig.pressure import CommitClock, Reading, Signal, Unreadable, signals_of
 from taaxdog_datamig.throttle import WorkerCount
 
@@ -76,6 +77,8 @@ class Gate:
     #: Seconds of rest for each second that a chunk took.
     nice: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    #: Workers that may be at work, as was told last; None before the first chunk.
+    working: int | None = None
     _lock: anyio.Lock = attrs.field(factory=anyio.Lock, repr=False)
     _looked: float | None = None
     _open: bool = False
@@ -98,7 +101,9 @@ class Gate:
             signals=signals_of(found, [shape.relation for shape in job.shapes], commits),
             commits=commits,
             workers=WorkerCount(
-                most=min(AUTO, job.db.pool.get_max_size() - 2) if isinstance(wanted, str) else wanted,
+                most=min(AUTO, (job.db.pool.get_max_size() - 3) // CONNECTIONS)
+                if isinstance(wanted, str)
+                else wanted,
                 fixed=not isinstance(wanted, str),
             ),
             nice=settings.nice if options.nice is None else options.nice,
@@ -196,8 +201,14 @@ class Gate:
         self._looked = self.clock()
         (verdict,) = found
         self.workers.learn(self._looked, verdict.level)
+        self._tell(job)
         self._obey(job, verdict.control)
         return verdict
+
+    def _tell(self, job: Job) -> None:
+        if not job.dry_run and self.working != self.workers.now:
+            self.working = self.workers.now
+            job.events.emit(WorkersSet(working=self.working, most=self.workers.most))
 
     async def _heed(self, job: Job) -> None:
         """Look for requests alone."""

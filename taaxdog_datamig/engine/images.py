@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import orjson
 
-from taaxdog_datamig.crypto import digest
+from taaxdog_datamig.crypto import Digester
 from taaxdog_datamig.pg.rows import Shape
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Updated:
             shape=shape,
             keys=[item.key for item, _ in rows],
             old=[item.old for item, _ in rows],
-            new=[digests(stored, data_key) for _, stored in rows],
+            new=_digests([stored for _, stored in rows], Digester(data_key)),
             loose=loose,
         )
 
@@ -166,4 +166,9 @@ def open_image(blob: bytes, sealer: BlobSealer, context: str) -> list[Effect]:
 
 def digests(texts: Texts, data_key: bytes) -> tuple[str, ...]:
     """What is kept of the values that a run wrote."""
-    return tuple(digest(text, data_key).hex() for text in texts)
+    return _digests([texts], Digester(data_key))[0]
+
+
+def _digests(rows: Iterable[Texts], digester: Digester) -> list[tuple[str, ...]]:
+    one = digester.digest
+    return [tuple([one(text).hex() for text in texts]) for texts in rows]

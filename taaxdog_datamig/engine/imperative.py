@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,10 @@ def _theirs(migration: Migration, method: str) -> Iterator[None]:
     except (DatamigError, NotApplicable, NotImplementedError, *DRIVER_ERRORS):
         raise
     except Exception as error:  # noqa: BLE001 - the words of an error that is not ours may quote a row
+        if not inspect.iscoroutinefunction(getattr(migration, method)):
+            raise RunError(
+                f"{method}() of {migration.name} is no coroutine", f"Write `async def {method}`"
+            ) from None
         raise RunError(f"{method}() of {migration.name} failed: {place(error, type(migration))}") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import attrs
 
 from taaxdog_datamig.pg.transactions import Undone
@@ -22,6 +23,8 @@ class Lane:
     """Saves the round trip with which a connection goes back to the pool; use `lane` to open one."""
 
     _job: Job
+    #: Held while the server executes a statement that changes rows; a worker's writers share it.
+    statement: anyio.Lock = attrs.field(factory=anyio.Lock)
     _stack: contextlib.AsyncExitStack = attrs.field(factory=contextlib.AsyncExitStack)
     _kept: PoolConnectionProxy[Any] | None = None
 
@@ -49,9 +52,9 @@ class Lane:
 
 
 @contextlib.asynccontextmanager
-async def lane(job: Job) -> AsyncIterator[Lane]:
+async def lane(job: Job, statement: anyio.Lock | None = None) -> AsyncIterator[Lane]:
     """A lane for the time of the block."""
-    opened = Lane(job)
+    opened = Lane(job, statement or anyio.Lock())
     try:
         yield opened
     finally:

@@ -53,7 +53,13 @@ async def _renew(job: Job) -> None:
                 while True:
                     with job.gate.commits.timed():
                         row = await job.ledger.runs.heartbeat(
-                            connection, job.run_id, job.epoch, seconds, job.waiting, pooled=job.db.pooled
+                            connection,
+                            job.run_id,
+                            job.epoch,
+                            seconds,
+                            job.waiting,
+                            None if job.gate.working is None else (job.gate.working, job.gate.workers.most),
+                            pooled=job.db.pooled,
                         )
                     if row is None:
                         raise LeaseLost(f"run {job.run_id} was taken over by another process")

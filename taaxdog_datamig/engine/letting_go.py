@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taaxdog_datamig.engine.reports import PurgedRun
 from taaxdog_datamig.ledger import Ledger, actor, installed_version
+from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.transactions import transaction
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.pg.database import Database
 
 
+@server_errors("letting go of before-images")
 async def purge_runs(
     db: Database, older_than: timedelta, *, shred: bool = False, dry_run: bool = False
 ) -> list[PurgedRun]:

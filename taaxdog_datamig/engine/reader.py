@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -21,7 +21,7 @@ from taaxdog_datamig.migration import Changes, Leave, Reject, Row, Skip, Target
 from taaxdog_datamig.pg.rows import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     import asyncpg
 
@@ -39,6 +39,8 @@ SLOW_ROWS = 32
 SLOW_SECONDS = 8.0
 #: Rows of a fast transform between which other tasks have their turn: some hundred microseconds.
 _SLICE = 128
+#: Rows of a read whose size is looked at.
+_SIZED = 500
 #: Most by which a read grows over the one before it.
 _GROWTH = 4
 
@@ -140,18 +142,15 @@ def judge(target: Target, records: Sequence[asyncpg.Record], size: ReadSize | No
 def _learn(target: Target, records: Sequence[asyncpg.Record], size: ReadSize) -> None:
     first = 1 + len(target.shape.key)
     last = first + len(target.shape.columns)
-    size.learn(len(records), sum(sum(map(len, filter(None, record[first:last]))) for record in records))
+    some = records[:: max(1, len(records) // _SIZED)]
+    size.learn(len(some), sum(sum(map(len, filter(None, record[first:last]))) for record in some))
 
 
 def decide(target: Target, records: Sequence[asyncpg.Record]) -> Batch:
     """What the migration says of each row, for a run or a plan."""
     batch = Batch()
-    keys = 1 + len(target.shape.key)
-    width = keys + len(target.shape.columns)
     decided = _Decided(target)
-    for record, outcome in zip(records, ask(target, records), strict=True):
-        key: Key = record[1:keys]
-        old: Texts = record[keys:width]
+    for record, (key, old, outcome) in zip(records, ask(target, records), strict=True):
         new = decided.of(key, old, outcome)
         if isinstance(new, Item):
             if new.new != old:
@@ -168,40 +167,38 @@ def decide(target: Target, records: Sequence[asyncpg.Record]) -> Batch:
     return batch
 
 
-def rows_of(target: Target, records: Sequence[asyncpg.Record]) -> Iterator[Row]:
-    """Records of a window as the transform sees them."""
-    shape = target.shape
-    first = 1 + len(shape.key)
-    last = first + len(shape.columns)
-    names = [field.name for field in shape.columns]
-    # By position, behind the columns' texts: the native values, then the lookups.
-    others = [field.name for field in shape.columns if not field.textual] + list(target.lookups)
-    for record in records:
-        values = dict(zip(names, record[first:last], strict=True))
-        if others:
-            values.update(zip(others, record[last:], strict=True))
-        yield Row(record[1:first], values)
+#: A row's key and its columns' text, and what the transform says of it or raised.
+Answer: TypeAlias = "tuple[Key, Texts, Outcome | Exception]"
 
 
-def ask(target: Target, records: Sequence[asyncpg.Record]) -> Iterable[Outcome | Exception]:
+def ask(target: Target, records: Sequence[asyncpg.Record]) -> Iterable[Answer]:
     """What the transform says of each row; what it raises concerns that row only.
 
     One that is not slow is asked when its answer is looked at: rows that live for a moment only are no work
     for the garbage collector.
     """
-    transform = target.transform
+    shape, transform = target.shape, target.transform
+    first = 1 + len(shape.key)
+    last = first + len(shape.columns)
+    names = [field.name for field in shape.columns]
+    # By position, behind the columns' texts: the native values, then the lookups.
+    others = [field.name for field in shape.columns if not field.textual] + list(target.lookups)
 
-    def one(row: Row) -> Outcome | Exception:
+    def one(record: asyncpg.Record) -> Answer:
+        key: Key = record[1:first]
+        old: Texts = record[first:last]
+        values: dict[str, Any] = dict(zip(names, old))  # noqa: B905 - for each row
+        if others:
+            values.update(zip(others, record[last:], strict=True))
         try:
-            return transform(row)
+            return key, old, transform(Row(key, values))
         except Exception as error:  # noqa: BLE001 - whatever a user's code raises
-            return error
+            return key, old, error
 
-    rows = rows_of(target, records)
     if not target.slow:
-        return map(one, rows)
+        return map(one, records)
     with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(one, rows))
+        return list(pool.map(one, records))
 
 
 class _Decided:
@@ -213,13 +210,18 @@ class _Decided:
 
     def of(self, key: Key, old: Texts, outcome: Outcome | Exception) -> Item | Refusal | None:
         """The row with its new texts, or why it is refused or left, or None where it needs nothing."""
-        if isinstance(outcome, Changes):
+        # The class first: a dict's subclass is looked at by way of its abstract classes.
+        if outcome.__class__ is Changes or isinstance(outcome, Changes):
             return self._changed(key, old, outcome)
         if isinstance(outcome, Skip):
             return None
         if isinstance(outcome, Leave | Reject):
             return _listed(key, outcome)
-        return _raised(key, outcome)
+        if isinstance(outcome, Exception):
+            return _raised(key, outcome)
+        raise RunError(
+            f"the transform returned {type(outcome).__name__}", "It returns Changes, Skip, Leave or Reject"
+        )
 
     def _changed(self, key: Key, old: Texts, outcome: Changes) -> Item | Refusal:
         new = list(old)

@@ -283,6 +283,9 @@ class RunRecord:
     alive: bool = False
     #: Why the run waits at the moment.
     waiting: str | None = None
+    #: Workers at work, and at the most; None while no process works on it, or none has begun a chunk.
+    workers: int | None = None
+    most_workers: int | None = None
 
 
 @attrs.frozen(kw_only=True)

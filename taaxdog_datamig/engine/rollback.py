@@ -15,6 +15,7 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Mode, persistently, session_sql, statement_timeout, steadily
+from taaxdog_datamig.engine.collecting import rare_collections
 from taaxdog_datamig.engine.gate import Seats
 from taaxdog_datamig.engine.images import Updated, context_of, open_image
 from taaxdog_datamig.engine.keeping import instead
@@ -131,7 +132,7 @@ class Rollback:
             # A server that crashed has forgotten what it had not written to disk: once more from the top.
             outages = self.job.outages
             send, receive = anyio.create_memory_object_stream[_Chunk](0)
-            with only_error():
+            with only_error(), rare_collections():
                 async with anyio.create_task_group() as group:
                     seats = Seats(self.job.gate.workers)
                     for _ in range(self.job.workers):

@@ -65,6 +65,7 @@ from taaxdog_datamig.migration import (
 from taaxdog_datamig.migrations import BUILTIN, UNLISTED
 from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
+from taaxdog_datamig.planning import CONNECTIONS
 from taaxdog_datamig.pressure import CommitClock, signals_of
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
@@ -547,8 +548,8 @@ class Runner:
             raise UsageError(
                 f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
             )
-        # Each reads ahead while it writes; others are for signs of life, signals, and whatever else.
-        most = (self.db.pool.get_max_size() - 3) // 2
+        # Others are for signs of life, signals, and whatever else.
+        most = (self.db.pool.get_max_size() - 3) // CONNECTIONS
         workers = self.settings.workers if options.workers is None else options.workers
         if workers != "auto" and not (isinstance(workers, int) and 1 <= workers <= most):
             raise UsageError(f"{workers} workers: from 1 to {most} can be had, or auto")

@@ -110,11 +110,14 @@ def _timeline(details: RunDetails) -> str:
     moments = [f"{point.second - began:,.1f} s" for point in points]
     drawn = [
         ("Rows a second", [Series("rows/s", [round(p.rows / (p.seconds or 1)) for p in points])]),
-        ("Rows a chunk", [Series("rows", [round(p.rows / p.chunks) if p.chunks else 0 for p in points])]),
-        ("Slowest chunk, milliseconds", [Series("ms", [round(1000 * p.slowest) for p in points])]),
+        ("Rows a chunk", [Series("rows", [round(p.rows / p.chunks) if p.chunks else None for p in points])]),
+        (
+            "Slowest chunk, milliseconds",
+            [Series("ms", [round(1000 * p.slowest) if p.chunks else None for p in points])],
+        ),
         (
             "Heap-only updates, percent",
-            [Series("%", [round(100 * p.hot / p.rows) if p.rows else 0 for p in points])],
+            [Series("%", [round(100 * p.hot / p.rows) if p.rows else None for p in points])],
         ),
     ]
     figures = "".join(figure(title, lines(title, series, moments)) for title, series in drawn)

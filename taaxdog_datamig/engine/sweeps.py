@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
+from taaxdog_datamig.engine.collecting import rare_collections
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
 from taaxdog_datamig.engine.gate import Seats
@@ -62,7 +63,8 @@ async def execute(job: Job, pending: dict[str, int]) -> int:
     for table in dict.fromkeys(target.shape.table for target in job.targets):
         job.events.emit(TableStarted(table=table, rows=pending.get(table, 0)))
     while True:
-        await _run_windows(job, sweep)
+        with rare_collections():
+            await _run_windows(job, sweep)
         failpoints.hit("after-sweep")
         if sweep == INSPECTION:
             sweep += 1

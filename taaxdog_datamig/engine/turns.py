@@ -1,5 +1,8 @@
 """A worker: reads ahead and changes rows meanwhile, of a few parts of windows in turn.
 
+Two writers share what it reads. One statement of a worker that changes rows is at work in the server at a
+time; while it is, the other writer commits, and prepares its next chunk.
+
 Each page rests between two waves over it, while the worker changes rows of other parts: only once every
 transaction that was open at a wave's commit has ended, those of other workers and of reads included, can the
 next wave use the room that it has left.
@@ -19,7 +22,7 @@ from taaxdog_datamig.engine.lane import lane
 from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.pg.groups import only_error
-from taaxdog_datamig.planning import PARTS_IN_TURN, chunks, waves
+from taaxdog_datamig.planning import PARTS_IN_TURN, WRITERS, chunks, waves
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -95,8 +98,10 @@ class Worker:
         with only_error():
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read, send)
-                async with receive, lane(self.job) as own:
-                    await self._write(receive, own)
+                statement = anyio.Lock()
+                for _ in range(WRITERS):
+                    group.start_soon(self._write, receive.clone(), statement)
+                receive.close()
         await self._record()
 
     async def _read(self, parts: MemoryObjectSendStream[_Part]) -> None:
@@ -132,7 +137,11 @@ class Worker:
         self._finish(window)
         return empty
 
-    async def _write(self, parts: MemoryObjectReceiveStream[_Part], own: Lane) -> None:
+    async def _write(self, parts: MemoryObjectReceiveStream[_Part], statement: anyio.Lock) -> None:
+        async with parts, lane(self.job, statement) as own:
+            await self._write_in_turn(parts, own)
+
+    async def _write_in_turn(self, parts: MemoryObjectReceiveStream[_Part], own: Lane) -> None:
         turn: deque[_Part] = deque()
         writers: dict[int, ChunkWriter] = {}
         while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 import uuid
 from collections import Counter
@@ -28,11 +30,15 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.engine.apply import Applied
+    from taaxdog_datamig.engine.apply import Applied, Texts
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.engine.lane import Lane
     from taaxdog_datamig.ledger import ArchivePart, Key
     from taaxdog_datamig.pg.rows import Shape
+
+
+#: Rows whose before-image is sealed in a millisecond or two.
+_MOMENT = 2_000
 
 
 @attrs.frozen(kw_only=True)
@@ -262,7 +268,7 @@ class ChunkWriter:
             refusals=[*refusals, *refused, *left],
             first_key=items[0].key if items else None,
             last_key=items[-1].key if items else None,
-            size=sum(sum(map(len, filter(None, (*item.old, *item.new)))) for item in items),
+            size=_size([item.old for item in items]) + _size([item.new for item in items]),
             reasons=Counter(item.reason for item, _ in changed if item.reason),
             preview=Preview.of_rows(job.targets[self.target], changed) if job.dry_run else None,
         )
@@ -287,13 +293,14 @@ class ChunkWriter:
             return effect, job.sealer.seal(pack([effect]), context_of(job.run_id, self.target))
 
         async def prepare() -> None:
-            # On a thread: the signs of life, and other workers, go on meanwhile.
-            ahead.append(await anyio.to_thread.run_sync(seal))
+            # Longer work is for a thread: the signs of life, and other workers, go on meanwhile.
+            ahead.append(seal() if len(items) <= _MOMENT else await anyio.to_thread.run_sync(seal))
 
         with only_error():
             async with anyio.create_task_group() as group:
                 group.start_soon(prepare)
-                applied = await apply(connection, place, items, mode)
+                turn = self.lane.statement if self.lane else contextlib.nullcontext()
+                applied = await apply(connection, place, items, mode, turn)
         return applied, ahead[0]
 
     async def _archive(self, token: uuid.UUID, written: Written) -> list[ArchivePart]:
@@ -362,6 +369,10 @@ class ChunkWriter:
         for part in parts:
             await job.ledger.work.add_archive_part(connection, job.run_id, row["id"], part)
         return row["hot"] or 0
+
+
+def _size(rows: Sequence[Texts]) -> int:
+    return sum(map(len, filter(None, itertools.chain.from_iterable(rows))))
 
 
 async def _stand_in(

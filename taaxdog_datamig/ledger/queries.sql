@@ -44,7 +44,7 @@ WHERE id = $1
 -- name: heartbeat
 -- A run that is over is nobody's, although the process that ended it may give a last sign of life.
 UPDATE datamig.runs r
-SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, waiting = $5,
+SET owner = CASE WHEN r.completed_at IS NULL THEN $3 END, waiting = $5, workers = $7::smallint[],
     backend = CASE WHEN $6::bool THEN pg_backend_pid() END,
     backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
     lease_expires = CASE WHEN r.completed_at IS NULL
@@ -80,6 +80,8 @@ WHERE l.run_id = $1 AND l.epoch = $2 AND ($6::text IS NULL OR r.status = $6) FOR
 SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.targets, r.options,
        r.estimated_rows, r.started_at, r.completed_at, r.error, r.report, r.actor, r.control, r.waiting,
        r.ddl_done, r.kid, r.data_key, r.owner, r.backup_id,
+       -- NULL where the ledger is older than this column: a name that a table lacks is looked for further out.
+       (SELECT workers FROM datamig.runs w WHERE w.id = r.id) AS workers,
        -- Through a pooler no session is a process's own: only the lease tells.
        coalesce(r.lease_expires > clock_timestamp() AND (r.backend IS NULL OR EXISTS (
            SELECT FROM pg_stat_activity a WHERE a.pid = r.backend
@@ -90,7 +92,7 @@ SELECT r.id, r.migration, r.version, r.fingerprint, r.status, r.relations, r.tar
        (SELECT count(*) FROM datamig.before_images b JOIN datamig.chunks h ON h.id = b.chunk_id
         WHERE h.run_id = r.id) AS images,
        (SELECT count(*) FROM datamig.tasks t WHERE t.run_id = r.id) AS tasks
-FROM datamig.runs r
+FROM (SELECT NULL::smallint[] AS workers) older CROSS JOIN datamig.runs r
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(changed), 0)::bigint AS changed, coalesce(sum(restored), 0)::bigint AS restored,
            coalesce(sum(kept), 0)::bigint AS kept
@@ -100,6 +102,9 @@ WHERE ($1::uuid IS NULL OR r.id = $1)
   AND ($3::text[] IS NULL OR r.status = ANY ($3))
 ORDER BY r.started_at DESC
 LIMIT $4
+
+-- name: migrations
+SELECT DISTINCT migration FROM datamig.runs
 
 -- name: find_ids
 SELECT id FROM datamig.runs WHERE id::text LIKE $1 || '%' ORDER BY started_at DESC LIMIT 2
@@ -242,7 +247,8 @@ WITH span AS (
     SELECT min(committed_at) AS first, count(*) AS chunks,
            greatest(extract(epoch FROM max(committed_at) - min(committed_at)), 0.001)::float8 AS seconds
     FROM datamig.chunks WHERE run_id = $1
-), sized AS (SELECT first, seconds, least($2::int, greatest(chunks, 1))::int AS points FROM span)
+-- Several chunks a point, where there are that many: else it is in which one a commit falls that is drawn.
+), sized AS (SELECT first, seconds, least($2::int, greatest(chunks / 4, least(chunks, 8), 1))::int AS points FROM span)
 SELECT least(floor(extract(epoch FROM c.committed_at - s.first)::float8 / s.seconds * s.points), s.points - 1)::int
            AS point,
        s.seconds / s.points AS width, sum(c.changed)::bigint AS rows, count(*) AS chunks,

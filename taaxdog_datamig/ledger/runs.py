@@ -111,12 +111,16 @@ class Runs:
         epoch: int,
         seconds: float,
         waiting: str | None,
+        workers: tuple[int, int] | None = None,
         *,
         pooled: bool = False,
     ) -> asyncpg.Record | None:
-        """Renew the lease; returns the run's `control`, or None when another process has taken the lease."""
+        """Renew the lease; returns the run's `control`, or None when another process has taken the lease.
+
+        `waiting` is why it waits, `workers` how many are at work, and of how many: for others to see.
+        """
         return await connection.fetchrow(
-            self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting, not pooled
+            self._sql["heartbeat"], run_id, epoch, owner(), seconds, waiting, not pooled, workers
         )
 
     async def release(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID, epoch: int) -> None:
@@ -173,6 +177,10 @@ class Runs:
         """Runs, newest first."""
         statuses = list(status) if status is not None else None
         return await connection.fetch(self._sql["runs"], run_id, migration, statuses, limit)
+
+    async def migrations(self, connection: PoolConnectionProxy[Any]) -> list[str]:
+        """The migrations that have runs."""
+        return [row["migration"] for row in await connection.fetch(self._sql["migrations"])]
 
     async def by_key(self, connection: PoolConnectionProxy[Any]) -> dict[str, int]:
         """Runs by the key under which their data key is wrapped."""

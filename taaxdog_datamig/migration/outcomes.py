@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@attrs.frozen
+@attrs.define  # frozen ones take twice as long to make, and there is one for each row
 class Row:
-    """A row as a transform sees it: `row["tfn"]` by logical column name, NULL as None."""
+    """A row as a transform sees it: `row["tfn"]` by logical column name, NULL as None. Not to be altered."""
 
     #: The key's columns as text.
     key: tuple[str, ...]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
+import traceback
 from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from taaxdog_datamig.errors import SettingsError, UnknownName
 from taaxdog_datamig.migration.base import BaseMigration
+from taaxdog_datamig.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -60,10 +62,9 @@ class Registry:
         """
         if name in self.migrations:
             return self.migrations[name]
-        near = difflib.get_close_matches(name, self.migrations, 3, 0.4)
         raise UnknownName(
             f"there is no migration {name!r}",
-            f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(self.migrations)}",
+            did_you_mean(name, self.migrations) or f"There are: {', '.join(self.migrations)}",
         )
 
     def order(self, names: Iterable[str]) -> list[str]:
@@ -102,9 +103,17 @@ def load_source(what: str, source: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # whatever a module of somebody else's does when it is imported
+        if isinstance(error, ImportError | AttributeError):
+            why = str(error)
+        elif isinstance(error, SyntaxError):
+            why = f"SyntaxError at {Path(error.filename or '').name}:{error.lineno}"
+        else:  # its words may be anything
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+        missing = isinstance(error, ModuleNotFoundError) and error.name == source.partition(":")[0]
         raise SettingsError(
-            f"cannot import {what} from {source}: "
-            + (str(error) if isinstance(error, ImportError | AttributeError) else type(error).__name__)
+            f"cannot import {what} from {source}: {why}",
+            "It must be installed, or stand beside the settings file" if missing else "",
         ) from error
 
 
@@ -114,12 +123,24 @@ def _classes(loaded: Any, source: str) -> list[type[BaseMigration]]:
         if inspect.isclass(loaded) and issubclass(loaded, BaseMigration) and not inspect.isabstract(loaded):
             return [loaded]
         raise SettingsError(f"{source} is no migration", "Name a concrete subclass of Migration, or a module")
-    return [
+    own = [
         value
         for value in vars(loaded).values()
         if inspect.isclass(value)
         and issubclass(value, BaseMigration)
         # Not what the module has only imported from elsewhere; a package may gather its modules' classes.
         and f"{value.__module__}.".startswith(f"{loaded.__name__}.")
-        and not inspect.isabstract(value)
     ]
+    for value in own:  # one that others build on has no name
+        if inspect.isabstract(value) and isinstance(vars(value).get("name"), str):
+            lacking = ", ".join(f"{name}()" for name in sorted(value.__abstractmethods__))
+            raise SettingsError(
+                f"migration {value.__module__}.{value.__qualname__} lacks {lacking}",
+                "`datamig new-migration` writes one to begin with",
+            )
+    if not (found := [value for value in own if not inspect.isabstract(value)]):
+        raise SettingsError(
+            f"there is no migration in {source}",
+            "Write a subclass of ColumnMigration or Migration in it; `datamig new-migration` begins one",
+        )
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -10,6 +9,7 @@ import attrs
 from taaxdog_datamig.errors import PreflightFailed
 from taaxdog_datamig.migration.outcomes import Skip
 from taaxdog_datamig.pg.rows import Field, Shape
+from taaxdog_datamig.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,11 +94,11 @@ def existing(table: FittedTable, name: str) -> Column:
     """
     if (column := table.column(name)) is not None:
         return column
-    near = difflib.get_close_matches(name, table.relation.columns, 3)
+    asked = did_you_mean(name, table.relation.columns)
     raise PreflightFailed(
         f"table {table.relation.label} has no column {name!r}",
-        f"Did you mean {', '.join(near)}? A name of your own goes in [profile] of datamig.toml"
-        if near
+        f"{asked} A name of your own goes in [profile] of datamig.toml"
+        if asked
         else f"Name it in datamig.toml: [profile.tables.{table.spec.name}.columns.{name}] names = [...]",
     )
 

@@ -42,10 +42,10 @@ class Bar:
 
 @attrs.frozen
 class Series:
-    """A line: a value for each moment."""
+    """A line: a value for each moment, or None where there is none; the line goes past it."""
 
     label: str
-    values: Sequence[int]
+    values: Sequence[int | None]
     tone: str = "plain"
 
 
@@ -69,7 +69,7 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
 
 def lines(title: str, series: Sequence[Series], moments: Sequence[str]) -> str:
     """A line for each series over the same moments, two at least, with a legend."""
-    top = _ceiling(max((value for line in series for value in line.values), default=0))
+    top = _ceiling(max((value for line in series for value in line.values if value), default=0))
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     parts = []
     for share in (0, 0.5, 1):
@@ -82,18 +82,19 @@ def lines(title: str, series: Sequence[Series], moments: Sequence[str]) -> str:
         f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{escaped(moments[0])}</text>',
         f'<text x="{right}" y="{_HEIGHT - 6}" text-anchor="end">{escaped(moments[-1])}</text>',
     ]
-    legend = []
+    legend, told = [], []
     for place, line in enumerate(series):
         dashes = f' stroke-dasharray="{_DASHES[place % len(_DASHES)]}"' if place else ""
         points = _points(line.values, top, (_LEFT, _TOP, right, bottom))
         parts.append(f'<polyline class="line-{line.tone}"{dashes} points="{points}"/>')
+        known = [value for value in line.values if value is not None] or [0]
+        told.append(f"{line.label} from {known[0]:,} to {known[-1]:,}")
         legend.append(
             f'<li><svg width="28" height="8" aria-hidden="true">'
             f'<line class="line-{line.tone}"{dashes} x1="0" x2="28" y1="4" y2="4"/></svg> '
-            f"{escaped(line.label)} {line.values[-1]:,}</li>"
+            f"{escaped(line.label)} {known[-1]:,}</li>"
         )
-    told = "; ".join(f"{line.label} from {line.values[0]:,} to {line.values[-1]:,}" for line in series)
-    drawing = _svg(title, told, _WIDTH, _HEIGHT, "".join(parts))
+    drawing = _svg(title, "; ".join(told), _WIDTH, _HEIGHT, "".join(parts))
     return f'{drawing}<ul class="legend">{"".join(legend)}</ul>'
 
 
@@ -114,12 +115,13 @@ def _svg(title: str, told: str, width: int, height: int, inner: str) -> str:
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{inner}</svg>'
 
 
-def _points(values: Sequence[int], top: float, box: tuple[float, float, float, float]) -> str:
+def _points(values: Sequence[int | None], top: float, box: tuple[float, float, float, float]) -> str:
     left, upper, right, lower = box
     step = (right - left) / max(len(values) - 1, 1)
     return " ".join(
         f"{left + place * step:.1f},{lower - (lower - upper) * value / top:.1f}"
         for place, value in enumerate(values)
+        if value is not None
     )
 
 

@@ -9,7 +9,8 @@ import anyio
 import asyncpg
 import attrs
 
-from taaxdog_datamig.errors import DatabaseUnavailable, SettingsError
+from taaxdog_datamig.errors import SettingsError
+from taaxdog_datamig.pg.address import POOLER_HINT, unavailable, where
 from taaxdog_datamig.pg.quoting import ident, literal
 from taaxdog_datamig.settings import Settings
 
@@ -109,7 +110,7 @@ class Database:
                 reset=_leave if pooled else None,
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-            raise _unavailable(error, dsn) from None
+            raise unavailable(error, dsn) from None
         try:
             row = await pool.fetchrow(
                 "SELECT current_setting('server_version_num')::int / 10000 AS version,"
@@ -136,7 +137,7 @@ class Database:
     @property
     def address(self) -> str:
         """Where the server is, as host:port or a socket's folder with it, without anything secret."""
-        return _where(self.dsn).removesuffix(f"/{self.server.database}")
+        return where(self.dsn).removesuffix(f"/{self.server.database}")
 
     def acquire(self) -> AbstractAsyncContextManager[PoolConnectionProxy[Any]]:
         """Borrow a connection."""
@@ -158,7 +159,7 @@ async def _check_pinned(pool: asyncpg.Pool[Any], role: str, *, pooled: bool) -> 
     if wrong and not pooled:
         raise SettingsError(
             f"the session is not as it was asked for ({', '.join(wrong)}): a pooler seems to be between",
-            _POOLER_HINT,
+            POOLER_HINT,
         )
     if wrong:
         statements = " ".join(
@@ -168,51 +169,3 @@ async def _check_pinned(pool: asyncpg.Pool[Any], role: str, *, pooled: bool) -> 
             f"the pooler's sessions for role {role} are not set up as needed ({', '.join(wrong)})",
             f"Once, on the server: {statements} Then RECONNECT in PgBouncer's console",
         )
-
-
-_POOLER_HINT = (
-    'For PgBouncer set pooler = "transaction" in datamig.toml, or connect to the server directly; see '
-    "docs/how-to/pgbouncer.md"
-)
-
-
-def _unavailable(error: Exception, dsn: str) -> SettingsError | DatabaseUnavailable:
-    """Say what is wrong. The URL is taken apart, since it may hold a password."""
-    where = _where(dsn)
-    if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
-        return DatabaseUnavailable(
-            f"the server at {where} does not accept this role and password",
-            "Check user and password of DATABASE_URL, and the server's pg_hba.conf",
-        )
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return DatabaseUnavailable(
-            f"there is no such database at {where}", "Check the name at the end of DATABASE_URL"
-        )
-    if isinstance(error, ValueError) or type(error).__name__ == "ClientConfigurationError":
-        return SettingsError(
-            "the database URL does not parse", "It should look like postgresql://user:password@host:5432/name"
-        )
-    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in str(error):
-        return SettingsError(f"the pooler at {where} refuses the settings of a session", _POOLER_HINT)
-    state = getattr(error, "sqlstate", None)
-    reason = f" ({state or type(error).__name__})"
-    return DatabaseUnavailable(
-        f"cannot reach PostgreSQL at {where}{reason}",
-        "Is it running, is the address right, does a firewall stand between?",
-    )
-
-
-def _where(dsn: str) -> str:
-    from urllib.parse import parse_qs, urlsplit  # noqa: PLC0415 - only on the way to an error
-
-    try:
-        parts = urlsplit(dsn)
-        # With `/`, `?` or `#` in a password that should have been %2F, the parts are not what they seem.
-        if parts.scheme not in {"postgresql", "postgres"} or "@" in parts.path + parts.query + parts.fragment:
-            return "the given address"
-        query = parse_qs(parts.query)
-        host = parts.hostname or query.get("host", ["the default address"])[0]
-        port = parts.port or query.get("port", ["5432"])[0]
-    except ValueError:
-        return "the given address"
-    return f"{host}:{port}{parts.path if parts.path != '/' else ''}"

@@ -131,13 +131,20 @@ def refused(error: BaseException, doing: str) -> ServerRefused:
     """
     state = sqlstate(error)
     what, todo = _REFUSALS.get(state, (f"the server answered {type(error).__name__}", ""))
+    if not todo and state.startswith("42"):  # a statement that does not fit: ours are tested
+        todo = "Look at the SQL of the migration, such as `pending`, or of the check"
     if getattr(error, "server_source_function", None) in _ACCESS_CHECKS:
         what = str(error)
     return ServerRefused(f"{doing}: {what} ({state})", todo)
 
 
 def lost(error: BaseException, doing: str, todo: str = "") -> DatabaseUnavailable:
-    """An error for a person out of a lost connection."""
+    """An error for a person out of a lost connection, or of a server that has become a standby."""
+    if sqlstate(error) == "25006":
+        return DatabaseUnavailable(
+            f"{doing}: the server is read-only (25006)",
+            "Connect to the primary, as a role that may write, and start the same again",
+        )
     return DatabaseUnavailable(
         f"{doing}: the connection to the server was lost ({sqlstate(error)})",
         todo or "When it is back, start the same again: a run goes on where it stopped",

@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 import attrs
 import orjson
 
@@ -120,14 +121,14 @@ class Shape:
     def update_sql(self) -> str:
         """Compare-and-set of many rows.
 
-        Parameters: one text[] for each key column, then for each column one of old and one of new values.
+        Parameters, see `array`: one a key column, then for each column one of old and one of new values.
         Returns the position of each row that was changed, and NULL, or the texts its columns hold now where
         a trigger or the type (`timestamp(3)`, `char(5)`) has made them different from what was sent.
         """
         width = len(self.key) + 2 * len(self.columns)
         names = [f"x{i}" for i in range(len(self.key))]
         names += [f"{side}{i}" for i in range(len(self.columns)) for side in ("o", "w")]
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(width))
+        arrays = ", ".join(f"json_array_elements_text(${i + 1}::json)" for i in range(width))
         sets = ", ".join(
             f"{ident(field.column)} = s.w{i}{_cast(field)}" for i, field in enumerate(self.columns)
         )
@@ -140,7 +141,7 @@ class Shape:
         stored = f"CASE WHEN NOT ({same}) THEN ARRAY[{', '.join(texts)}] END"
         return (
             f"UPDATE {self.source} AS t SET {sets}"
-            f" FROM unnest({arrays}) WITH ORDINALITY AS s({', '.join(names)}, ord)"
+            f" FROM ROWS FROM ({arrays}) WITH ORDINALITY AS s({', '.join(names)}, ord)"
             f" WHERE {self._matches('x')} AND {unchanged} RETURNING s.ord, {stored}"
         )
 
@@ -286,6 +287,24 @@ def _element(value: Any, kind: str) -> str:
         return "NULL"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+class DataError(asyncpg.InterfaceError, ValueError):
+    """A text that no database text can be; named as what the driver raises for its own parameters."""
+
+
+def array(texts: Sequence[str | None]) -> str:
+    """Texts as a parameter, a JSON array.
+
+    The driver takes six times as long for a text[], and as long as the server takes for either.
+
+    Raises:
+        DataError: one holds half of a surrogate pair.
+    """
+    try:
+        return orjson.dumps(texts).decode()
+    except TypeError:
+        raise DataError("a text holds half of a surrogate pair") from None
 
 
 def transposed(rows: Sequence[Sequence[str | None]], width: int) -> list[list[str | None]]:

@@ -44,12 +44,9 @@ async def transaction(connection: PoolConnectionProxy[Any], *, snapshot: bool = 
         await inner.start()
     except BaseException:
         if not nested:  # else the transaction around it ends it
-            # Cancelled, it was sent all the same.
-            with (
-                anyio.move_on_after(_ROLLBACK_PATIENCE, shield=True),
-                contextlib.suppress(*DRIVER_ERRORS),
-            ):
-                await connection.execute("ROLLBACK")
+            # Cancelled, it was sent all the same; and the driver would take the session for one that is in a
+            # transaction, and complain, whatever we do about it.
+            connection.terminate()
         raise
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from taaxdog_datamig.errors import SettingsError
 from taaxdog_datamig.migration.registry import load_source
 from taaxdog_datamig.profile import placeholders
+from taaxdog_datamig.suggestions import did_you_mean
 from taaxdog_datamig.validation.model import (
     CATEGORIES,
     SEVERITIES,
@@ -83,8 +83,8 @@ def misnamed(scene: Scene, check: Check, columns: Iterable[str]) -> str | None:
 
 
 def _nowhere(what: str, name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, names, 3)
-    hint = f": did you mean {' or '.join(near)}?" if near else ""
+    asked = did_you_mean(name, names)
+    hint = f": {asked[:1].lower()}{asked[1:]}" if asked else ""
     return f"{what}, neither here nor in the profile{hint}"
 
 

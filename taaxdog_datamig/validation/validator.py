@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import time
 from collections import defaultdict
@@ -17,6 +16,7 @@ from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.retry import server_errors
 from taaxdog_datamig.pg.snapshot import Snapshot
 from taaxdog_datamig.profile import placeholders
+from taaxdog_datamig.suggestions import did_you_mean
 from taaxdog_datamig.validation.checks import RULES, builtin_checks
 from taaxdog_datamig.validation.custom import custom_checks, misnamed
 from taaxdog_datamig.validation.model import (
@@ -330,6 +330,5 @@ def selected(
 
 def _known(what: str, name: str, known: Collection[str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), 3, 0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`datamig validate --list` shows them"
+        hint = did_you_mean(name, known) or "`datamig validate --list` shows them"
         raise UnknownName(f"there is no {what} {name!r}", hint)

@@ -14,7 +14,8 @@ import pytest
 from calling import KEY, environment
 
 from taaxdog_datamig_cli.main import main
-from tests.docs.screenshot import PICTURE, gist
+from tests.docs.screenshot import MENU as PICTURE
+from tests.docs.screenshot import gist
 from tests.terminal import BACKSPACE, CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, PATIENCE, SPACE, UP, Terminal
 
 MENU = r"What to do\?"

@@ -10,6 +10,7 @@ from functools import partial
 
 import anyio
 import asyncpg
+import attrs
 import pytest
 from shouting import ROWS, WIDEN, Shout, assert_original, assert_shouted, fetch, settings_for, word
 from test_locks import changed, until
@@ -17,7 +18,7 @@ from test_locks import changed, until
 from taaxdog_datamig import Database, EventBus, Registry, Runner, RunOptions
 from taaxdog_datamig.engine.gate import Gate, Seats
 from taaxdog_datamig.errors import RunCancelled, RunPaused, SettingsError
-from taaxdog_datamig.events import ChunkDone, Waiting
+from taaxdog_datamig.events import ChunkDone, Waiting, WorkersSet
 from taaxdog_datamig.limits import limits
 from taaxdog_datamig.pressure import CommitClock, choice, signals_of
 from taaxdog_datamig.throttle import WorkerCount
@@ -123,6 +124,40 @@ async def test_a_rollback_waits_for_pressure_too(words, tmp_path):
         flag.unlink()
         await rollback
     await assert_original(words)
+
+
+async def test_whoever_watches_learns_how_many_workers_are_at_work_and_of_how_many(
+    words, tmp_path, monkeypatch
+):
+    flag, told, heard = tmp_path / "stop", [], []
+    flag.touch()
+
+    def moves(events):
+        return [(event.working, event.most) for event in events if isinstance(event, WorkersSet)]
+
+    async with (
+        runner_with(words, told.append, pressure={"flag_file": str(flag)}) as runner,
+        runner_with(words, heard.append) as watcher,
+    ):
+        run = asyncio.create_task(runner.run("shout", attrs.evolve(OPTIONS, workers=2)))
+        await until(lambda: why(words))
+        (record,) = await watcher.status("shout")
+        assert (record.workers, record.most_workers) == (2, 2)
+        watching = asyncio.create_task(watcher.follow("shout"))
+        await until(lambda: asyncio.sleep(0, moves(heard)))
+        await watcher.pause("shout")
+        with pytest.raises(RunPaused):
+            await run
+        assert (await watching).workers is None, "nobody works on it any more"
+        assert moves(told) == moves(heard) == [(2, 2)]
+        # Any pace will do here: a move at each look, and a look before each chunk.
+        monkeypatch.setattr("taaxdog_datamig.throttle.SETTLING", 0.0)
+        monkeypatch.setattr("taaxdog_datamig.engine.gate.INTERVAL", 0.0)
+        told.clear()
+        flag.unlink()
+        await runner.run("shout", attrs.evolve(OPTIONS, workers="auto"))
+        assert moves(told)[:3] == [(2, 4), (3, 4), (4, 4)], "one more while the server has it easy"
+    await assert_shouted(words)
 
 
 async def test_nice_rests_workers_that_are_too_many_wait_and_old_transactions_are_told(words, monkeypatch):

@@ -77,6 +77,17 @@ async def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(connecti
     assert await audit.verify(connection) is None
 
 
+async def test_the_runs_of_a_ledger_from_before_the_last_upgrade_can_be_read(connection, monkeypatch):
+    monkeypatch.setitem(INSTALL, "UPGRADES", INSTALL["UPGRADES"][:4])
+    await install(connection, SETTINGS, EventBus())
+    await connection.execute(
+        "INSERT INTO datamig.runs (id, migration, version, fingerprint, relations, targets, options, actor)"
+        " VALUES (gen_random_uuid(), 'm', '1', '', '{}', '[]', '{}', '{}')"
+    )
+    (run,) = await Ledger.of().runs.find(connection)
+    assert (run["migration"], run["workers"]) == ("m", None)
+
+
 async def test_a_new_ledger_takes_every_step_and_so_does_that_of_a_dry_run(connection, newer):
     newer()
     await install(connection, SETTINGS, EventBus())

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from taaxdog_datamig.pg.catalog import find_relation
-from taaxdog_datamig.pg.rows import Field, Shape, transposed
+from taaxdog_datamig.pg.rows import Field, Shape, array, transposed
 
 #: Type to two values of it that differ.
 TYPES = {
@@ -56,7 +56,7 @@ async def change(connection, shape, rows):
     arguments = transposed([key for key, _, _ in rows], len(shape.key))
     for i in range(len(shape.columns)):
         arguments += [[old[i] for _, old, _ in rows], [new[i] for _, _, new in rows]]
-    changed = await connection.fetch(shape.update_sql(), *arguments)
+    changed = await connection.fetch(shape.update_sql(), *map(array, arguments))
     return {at - 1: rows[at - 1][2] if other is None else tuple(other) for at, other in changed}
 
 

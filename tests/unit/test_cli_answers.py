@@ -136,6 +136,8 @@ RECORD = RunRecord(
     owner="host:77",
     alive=False,
     waiting="replica lag",
+    workers=2,
+    most_workers=4,
 )
 STATE = MigrationState(
     name="encrypt-user-data",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taaxdog_datamig.errors import UsageError
+from taaxdog_datamig_cli.exits import Unwritten
 from taaxdog_datamig_cli.files import refuse_unwritable, write_whole
 
 
@@ -30,7 +31,7 @@ def test_what_was_there_stays_when_writing_fails(tmp_path):
 
 
 def test_a_folder_that_is_gone_is_an_error_in_one_sentence(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot write .*report\.json: No such file or directory"):
+    with pytest.raises(Unwritten, match=r"cannot write .*report\.json: No such file or directory"):
         write_whole(tmp_path / "gone" / "report.json", "x")
 
 

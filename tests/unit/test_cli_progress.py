@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import attrs
 import pytest
@@ -18,8 +19,10 @@ from taaxdog_datamig.events import (
     Waiting,
     WalRead,
     Warned,
+    WorkersSet,
 )
 from taaxdog_datamig_cli.progress import HEARTBEAT, Heartbeat, Live, loading
+from tests.docs.screenshot import IN_FULL
 
 
 @attrs.define
@@ -63,16 +66,18 @@ def test_a_heartbeat_comes_every_few_seconds_and_tells_rate_and_time_left() -> N
 def test_tables_that_are_named_together_count_to_one_rate_and_time_left() -> None:
     clock, stream = Clock(), io.StringIO()
     beat = Heartbeat(stream, clock)
-    beat.start("encrypt-user-data")
+    beat.start("x")
     beat(TableStarted(table="users", rows=1_000))
     beat(TableStarted(table="bank_accounts", rows=3_000))
+    beat(WorkersSet(working=1, most=1))
     clock.now += HEARTBEAT
     beat(chunk(500))
     clock.now += HEARTBEAT
+    beat(WorkersSet(working=4, most=4))
     beat(chunk(500, table="bank_accounts"))
     assert stream.getvalue().splitlines() == [
-        ("encrypt-user-data: users 500 of 1,000 rows (50%), in all 12%, 100 rows/s, about 35 s left"),
-        ("encrypt-user-data: bank_accounts 500 of 3,000 rows (17%), in all 25%, 100 rows/s, about 30 s left"),
+        ("x: users 500 of 1,000 rows (50%), in all 12%, 100 rows/s, about 35 s left"),
+        ("x: bank_accounts 500 of 3,000 rows (17%), in all 25%, 4 workers, 100 rows/s, about 30 s left"),
     ]
 
 
@@ -83,17 +88,19 @@ def test_the_live_view_fits_eighty_columns_and_tells_rate_spread_and_load() -> N
     live(TableStarted(table="users", rows=100_000))
     live(TableStarted(table="bank_accounts", rows=50_000))
     live(WalRead(position=0))
+    live(WorkersSet(working=2, most=4))
     for number in range(8):
         clock.now += 2
         rows = 2_000 if number % 2 else 6_000
         live(attrs.evolve(chunk(rows), hot=rows // 2, next_size=2_700))
     live(WalRead(position=160_000_000))
-    live(chunk(1, quarantined=2, table="bank_accounts"))
+    live(attrs.evolve(chunk(1, quarantined=2, table="bank_accounts"), next_size=2_700))
     live(Waiting(reason="replication lag of standby a is 40 MB", seconds=1))
     stream = io.StringIO()
     Console(file=stream, width=80, color_system=None).print(live.picture())
     shown = [line.rstrip() for line in stream.getvalue().splitlines()]
     assert all(len(line) <= 80 for line in shown)
+    assert re.search(IN_FULL, "\n".join(shown)), "the view has changed: `nox -s images` draws it anew"
     text = " ".join(" ".join(shown).split())
     for words in (
         "waits: replication lag of standby a is 40 MB",
@@ -101,9 +108,7 @@ def test_the_live_view_fits_eighty_columns_and_tells_rate_spread_and_load() -> N
         "3 of 50,000 0%",
         "2,000 rows/s",
         "39 s to 1 min 58 s left",
-        "50% heap-only",
-        "WAL 10 MB/s",
-        "2 quarantined",
+        "left · chunks of 2,089 2 of 4 workers · 50% heap-only · WAL 10 MB/s · 2 quarantined",
     ):
         assert words in text, words
 

@@ -24,7 +24,7 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (("plan",), "no migration is named"),
         (("run", "x", "--batch-size", "0"), 'Invalid value "0" for --batch-size. Must be >= 1'),
         (("run", "x", "--batch-size=-5"), 'Invalid value "-5" for --batch-size. Must be >= 1'),
-        (("run", "x", "--workers", "many"), 'unable to convert "many" into int'),
+        (("run", "x", "--workers", "many"), '"many" is no whole number and not auto'),
         (("run", "x", "--max-quarantine=-1"), 'Invalid value "-1" for --max-quarantine. Must be >= 0'),
         (("run", "x", "--on-failure", "cry"), 'Invalid value "cry" for --on-failure'),
         (("run", "x", "--nope"), "Unknown option: --nope"),

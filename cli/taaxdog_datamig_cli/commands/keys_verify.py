@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from taaxdog_datamig.errors import KeyMissing
 from taaxdog_datamig.validation import ValidationReport
 from taaxdog_datamig_cli.options import AT_LEAST_ONE
 from taaxdog_datamig_cli.session import Session
@@ -23,11 +24,16 @@ async def verify(
         jobs: Tables read at the same time.
         session: Given by the command line.
     """
-    from taaxdog_datamig import Validator
+    from taaxdog_datamig import Keyring, Validator
     from taaxdog_datamig.validation.checks.security import TOKEN_RULES
 
     reporter = session.reporter()
     async with session.database() as (database, settings):
+        if Keyring.from_settings(settings) is None:
+            raise KeyMissing(
+                "no key is configured: no token can be opened",
+                "Set FIELD_ENCRYPTION_KEY (or _FILE); `datamig keys list` says which keys the tokens need",
+            )
         with session.watched(settings, reporter) as events:
             validator = Validator(database, settings, jobs=jobs, examined=sys.maxsize, events=events)
         with session.working_on("keys verify", reporter):

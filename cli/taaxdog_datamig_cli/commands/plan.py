@@ -12,6 +12,7 @@ from taaxdog_datamig.errors import UsageError
 from taaxdog_datamig_cli import passwords, planfile
 from taaxdog_datamig_cli.answers import Plans
 from taaxdog_datamig_cli.arguments import Given, by_migration
+from taaxdog_datamig_cli.files import refuse_unwritable
 from taaxdog_datamig_cli.session import Session
 
 
@@ -35,6 +36,8 @@ async def plan(
     """
     if not names:
         raise UsageError("no migration is named", "`datamig list` shows them")
+    if out is not None:
+        refuse_unwritable(out)
     reporter = session.reporter()
     async with session.runner(reporter) as runner:
         plans = []

@@ -14,7 +14,13 @@ from taaxdog_datamig_cli import passwords
 from taaxdog_datamig_cli.answers import Plans, RunReports
 from taaxdog_datamig_cli.arguments import Given, Limits, by_migration, parsed
 from taaxdog_datamig_cli.monitors import Work
-from taaxdog_datamig_cli.options import AT_LEAST_ONE, NOT_NEGATIVE, SWITCH, at_least_one_or_word
+from taaxdog_datamig_cli.options import (
+    AT_LEAST_ONE,
+    AT_LEAST_ONE_OR_AUTO,
+    NOT_NEGATIVE,
+    NOT_NEGATIVE_NUMBER,
+    SWITCH,
+)
 from taaxdog_datamig_cli.planfile import pinned
 from taaxdog_datamig_cli.session import Session
 
@@ -28,8 +34,8 @@ async def run(
     skip_validation: Annotated[bool, SWITCH] = False,
     force: Annotated[bool, SWITCH] = False,
     batch_size: Annotated[int | None, AT_LEAST_ONE] = None,
-    workers: Annotated[int | Literal["auto"] | None, Parameter(validator=at_least_one_or_word)] = None,
-    nice: Annotated[float | None, NOT_NEGATIVE] = None,
+    workers: Annotated[int | Literal["auto"] | None, AT_LEAST_ONE_OR_AUTO] = None,
+    nice: Annotated[float | None, NOT_NEGATIVE_NUMBER] = None,
     limits: Limits = (),
     executor: str = "local",
     on_failure: Literal["rollback", "pause"] = "rollback",

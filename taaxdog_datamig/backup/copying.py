@@ -114,7 +114,7 @@ class Copying:
         self, piece: _Piece, batches: ObjectReceiveStream[_Batch], room: anyio.Semaphore
     ) -> None:
         # The store's work, too, happens on the thread: an upload takes its time to begin and to end.
-        with batches:
+        async with batches:
             part = await to_thread.run_sync(_written, self.writing, piece.name, batches)
         self.parts[piece.source.oid][piece.number] = part
         failpoints.hit("create-part")

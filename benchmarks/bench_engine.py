@@ -88,13 +88,15 @@ async def contend(
     await connection.execute("CHECKPOINT")
     dsn = server.dsn_for("contender")
     before = await figures(dsn)
-    words = [sys.executable, str(RIVAL), name, dsn, str(limit), *["--rollback"] * back]
-    done = await asyncio.to_thread(subprocess.run, words, stdout=subprocess.PIPE, check=True)
+    words = [sys.executable, str(RIVAL), name, dsn, str(limit)]
+    result = await _answer(words)
     await asyncio.sleep(1)  # counters of a session that ended are told within a second
     after = await figures(dsn)
+    if back:
+        returned = await _answer([*words, "--rollback"])
+        result |= {**returned, "peak": max(result["peak"], returned["peak"])}
     await connection.execute("DROP DATABASE contender")
     await connection.close()
-    result: dict[str, Any] = json.loads(done.stdout)
     updates = after["updates"] - before["updates"]
     return {
         "contender": name,
@@ -105,6 +107,12 @@ async def contend(
         "index_growth": after["indexes"] / before["indexes"] - 1,
         "wal_per_row": (after["wal"] - before["wal"]) / max(result["rows"], 1),
     }
+
+
+async def _answer(words: list[str]) -> dict[str, Any]:
+    done = await asyncio.to_thread(subprocess.run, words, stdout=subprocess.PIPE, check=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def show(results: list[dict[str, Any]]) -> None:

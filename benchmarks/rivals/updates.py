@@ -1,6 +1,6 @@
 """One contender of bench_engine.py, in a process of its own: seals `users.tfn`; tells rows, seconds, memory.
 
-    python benchmarks/rivals/updates.py NAME DSN SECONDS
+    python benchmarks/rivals/updates.py NAME DSN SECONDS [--rollback]
 
 All but the first, which cannot, seal each value with the same cipher, and read what they change. A contender
 that is not through after SECONDS stops at its next commit; its rate is that of what it has done. Needs the
@@ -227,7 +227,10 @@ def django_bulk(dsn: str, limit: float) -> Done:
 
 
 async def ours(dsn: str, workers: int) -> Done:
-    """A whole run: seconds are those of the step that changes rows, `run` those of all steps."""
+    """A whole run: seconds are those of the step that changes rows, `run` those of all steps.
+
+    With `--rollback` the one that was made before is rolled back.
+    """
     settings = Settings(
         database_url=dsn, field_encryption_key=KEY.hex(), profile=ONE_COLUMN, backup_before_run=False
     )
@@ -241,13 +244,12 @@ async def ours(dsn: str, workers: int) -> Done:
         runner = Runner(db)
         runner.events.subscribe(note)
         clock = Clock(0)
-        report = await runner.run("encrypt-user-data", RunOptions(workers=workers))
-        whole = clock.seconds
-        clock = Clock(0)
         if "--rollback" in sys.argv:
             await runner.rollback("encrypt-user-data")
-    back = {"rollback": clock.seconds} if "--rollback" in sys.argv else {}
-    return {"rows": report.changed_rows, "seconds": steps["execute"], "run": whole, **back}
+            return {"rollback": clock.seconds}
+        report = await runner.run("encrypt-user-data", RunOptions(workers=workers))
+        whole = clock.seconds
+    return {"rows": report.changed_rows, "seconds": steps["execute"], "run": whole}
 
 
 CONTENDERS: dict[str, Callable[[str, float], Done | Coroutine[Any, Any, Done]]] = {

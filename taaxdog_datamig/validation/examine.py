@@ -7,6 +7,7 @@ may take a sample, it gets one of its own suspects; the samples of checks with t
 from __future__ import annotations
 
 import math
+from bisect import insort
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -117,15 +118,17 @@ class _Group:
                 tally.failed = type(error).__name__
                 continue
             tally.violations += 1
-            if len(tally.keys) < kept:
-                tally.keys.append(",".join(row.key))
+            if kept:
+                # The smallest: which pieces of a table are read first must not show.
+                insort(tally.keys, ",".join(row.key))
+                del tally.keys[kept:]
 
     def findings(self) -> Iterator[tuple[str, Findings | Failure]]:
         """What is to be reported, by the checks' ids."""
         for tally in self.tallies:
             found: Findings | Failure = Findings(
                 violations=tally.violations,
-                sample_keys=tuple(sorted(tally.keys)),
+                sample_keys=tuple(tally.keys),
                 note=self._note(tally.violations, self.of) if self.of is not None else "",
             )
             if tally.failed:

@@ -212,8 +212,10 @@ class TableScan:
             if condition in self._now.groups and number:
                 suspects[condition] = found[condition]
                 many = many or number > _FEW
-            room = self.bounds.samples - len(seen.places)
-            seen.places += [(piece.source, address) for address in found[condition][:room]]
+            if number:
+                # The first in the table, whichever piece was read first.
+                more = [(piece.source, address) for address in found[condition]]
+                seen.places = sorted(seen.places + more)[: self.bounds.samples]
         if suspects:
             await self._look(connection, piece, suspects, many=many)
 

@@ -9,7 +9,7 @@ import asyncpg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taaxdog_datamig.pg.database import _unavailable
+from taaxdog_datamig.pg.address import unavailable
 
 ERRORS = [
     OSError(111, "refused"),
@@ -45,10 +45,10 @@ PASSWORDS = st.from_regex(r"[JZ]{4}[JZ0-9:/?#@%&=\[\] .-]{0,12}[JZ]{4}", fullmat
     error=st.sampled_from(ERRORS),
 )
 def test_no_error_shows_a_part_of_the_password(password, escape, shape, error):
-    shown = str(_unavailable(error, shape.format(quote(password, safe="") if escape else password)))
+    shown = str(unavailable(error, shape.format(quote(password, safe="") if escape else password)))
     assert not re.search("[jz]", shown, re.IGNORECASE)
 
 
 @given(st.text())
 def test_an_address_that_is_no_url_at_all_gets_an_answer(text):
-    assert str(_unavailable(OSError(), text))
+    assert str(unavailable(OSError(), text))

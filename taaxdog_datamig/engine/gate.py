@@ -101,7 +101,7 @@ class Gate:
             signals=signals_of(found, [shape.relation for shape in job.shapes], commits),
             commits=commits,
             workers=WorkerCount(
-                most=min(AUTO, (job.db.pool.get_max_size() - 3) // CONNECTIONS)
+                most=max(1, min(AUTO, (job.db.pool.get_max_size() - 3) // CONNECTIONS))
                 if isinstance(wanted, str)
                 else wanted,
                 fixed=not isinstance(wanted, str),

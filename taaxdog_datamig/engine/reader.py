@@ -210,8 +210,7 @@ class _Decided:
 
     def of(self, key: Key, old: Texts, outcome: Outcome | Exception) -> Item | Refusal | None:
         """The row with its new texts, or why it is refused or left, or None where it needs nothing."""
-        # The class first: a dict's subclass is looked at by way of its abstract classes.
-        if outcome.__class__ is Changes or isinstance(outcome, Changes):
+        if isinstance(outcome, Changes):
             return self._changed(key, old, outcome)
         if isinstance(outcome, Skip):
             return None

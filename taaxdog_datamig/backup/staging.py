@@ -100,6 +100,8 @@ async def stage(
                     await copy_part(connection, backup, table, part, (None, name), freeze=True)
             for column, was in target.retyped.items():
                 await _retype(connection, target, column, was)
+            # How many rows, and how wide: a small sample tells.
+            await connection.execute(f"SET LOCAL default_statistics_target = 10; ANALYZE {target.stage}")
     except asyncpg.PostgresError as error:
         if classify(error) is not Fault.DATA:
             raise

@@ -5,10 +5,10 @@
 
 Contenders run one after the other, each in a process of its own (rivals/updates.py) on a fresh copy of the
 database. Layouts: `random`, rows stored as the sample has them, whose keys are random; `clustered`, stored in
-key order. The other tables are emptied first, their foreign keys stay. `--data` keeps the loaded database for
-the next time; `--out` writes benchmarks/engine.json and images/engine.svg into that folder. Rows/s, HOT share
-growth of the heap and of the indexes, WAL in bytes a row, and the peak memory of the contender's process.
-Needs the extra `bench`.
+key order. The other tables are emptied first, their foreign keys stay. More than a million users are copies
+of a million. `--data` keeps the loaded database for the next time; `--out` writes benchmarks/engine.json and
+images/engine.svg into that folder. Rows/s, HOT share, growth of the heap and of the indexes, WAL in bytes a
+row, and the peak memory of the contender's process. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from taaxdog_datamig.demo import load_sample
 from taaxdog_datamig.embedded import EmbeddedServer
 from taaxdog_datamig.pages import Bar, bars
 
+#: Users that are loaded at the most; more are copies of them.
+LOADED = 1_000_000
 SETTINGS = {"max_wal_size": "8GB", "shared_buffers": "1GB"}
 RIVAL = Path(__file__).parent / "rivals" / "updates.py"
 FIGURES = """
@@ -51,13 +53,15 @@ async def prepare(server: EmbeddedServer, users: int) -> None:
     if f"random_{users}" not in known:
         await connection.execute(f"DROP DATABASE IF EXISTS loading_{users}")
         await connection.execute(f"CREATE DATABASE loading_{users}")
-        await load_sample(server.dsn_for(f"loading_{users}"), users=users, faults=False)
+        await load_sample(server.dsn_for(f"loading_{users}"), users=min(users, LOADED), faults=False)
         inside = await asyncpg.connect(server.dsn_for(f"loading_{users}"))
         others = await inside.fetch(
             "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname <> 'users'"
             " AND relnamespace = 'public'::regnamespace"
         )
         await inside.execute(f"TRUNCATE {', '.join(row[0] for row in others)}")
+        if users > LOADED:
+            await multiply(inside, users // LOADED)
         await inside.execute("VACUUM (FREEZE, ANALYZE)")
         await inside.close()
         await connection.execute(f"ALTER DATABASE loading_{users} RENAME TO random_{users}")
@@ -69,6 +73,38 @@ async def prepare(server: EmbeddedServer, users: int) -> None:
         await inside.close()
         await connection.execute(f"ALTER DATABASE clustering_{users} RENAME TO clustered_{users}")
     await connection.close()
+
+
+async def multiply(connection: asyncpg.Connection, times: int) -> None:
+    """As many users, so many times over: copies with values of their own where those must be unique."""
+    unique = await connection.fetch(
+        "SELECT pg_get_indexdef(indexrelid) AS made, indexrelid::regclass::text AS name, indisprimary,"
+        " pg_get_indexdef(indexrelid, 1, true) AS column FROM pg_index"
+        " WHERE indrelid = 'users'::regclass ORDER BY indisunique"
+    )
+    values = {}
+    for index in unique:
+        column = index["column"]
+        if index["indisprimary"]:
+            # Of the same length, and as random.
+            values[column] = f"left(repeat(md5({column} || n), 4), length({column}))"
+        else:
+            if "UNIQUE" in index["made"]:
+                values[column] = f"n || {column}"
+            await connection.execute(f"DROP INDEX {index['name']}")
+    names = await connection.fetchval(
+        "SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_attribute"
+        " WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''"
+    )
+    for number in range(1, times):
+        taken = ", ".join(values.get(name, name) for name in names)
+        await connection.execute(
+            f"INSERT INTO users ({', '.join(names)}) SELECT {taken}"
+            f" FROM (SELECT *, {number} AS n FROM users LIMIT {LOADED}) AS u"
+        )
+    for index in unique:
+        if not index["indisprimary"]:
+            await connection.execute(index["made"])
 
 
 async def figures(dsn: str) -> dict[str, int]:

@@ -24,7 +24,7 @@ import asyncpg
 
 from taaxdog_datamig import Database, Keyring, Runner, RunOptions, Settings
 from taaxdog_datamig.crypto import FieldCipher, MasterKey
-from taaxdog_datamig.events import StepFinished
+from taaxdog_datamig.events import ChunkDone, StepFinished
 
 KEY = bytes(range(32))
 CIPHER: FieldCipher = Keyring.of(MasterKey("bench", KEY)).field("users", "tfn")
@@ -235,10 +235,14 @@ async def ours(dsn: str, workers: int) -> Done:
         database_url=dsn, field_encryption_key=KEY.hex(), profile=ONE_COLUMN, backup_before_run=False
     )
     steps: dict[str, float] = {}
+    rows = 0
 
     def note(event: object) -> None:
+        nonlocal rows
         if isinstance(event, StepFinished):
             steps[event.step] = event.seconds
+        elif isinstance(event, ChunkDone):
+            rows += event.changed
 
     async with Database.connect(settings=settings) as db:
         runner = Runner(db)
@@ -247,9 +251,35 @@ async def ours(dsn: str, workers: int) -> Done:
         if "--rollback" in sys.argv:
             await runner.rollback("encrypt-user-data")
             return {"rollback": clock.seconds}
-        report = await runner.run("encrypt-user-data", RunOptions(workers=workers))
+        await runner.run("encrypt-user-data", RunOptions(workers=workers))
         whole = clock.seconds
-    return {"rows": report.changed_rows, "seconds": steps["execute"], "run": whole}
+    return {"rows": rows, "seconds": steps["execute"], "run": whole}
+
+
+async def bare(dsn: str, workers: int) -> Done:
+    """As `ours`, without before-images, digests, chunk records and audit entries: to see what those cost."""
+    from taaxdog_datamig.engine.apply import Mode, apply, session_sql
+    from taaxdog_datamig.engine.writer import ChunkWriter, Committed, Written
+    from taaxdog_datamig.pg.transactions import transaction
+
+    async def update(
+        self: Any, connection: Any, relation: str, items: Any, refusals: Any, _: Mode
+    ) -> Written:
+        shape = self.job.shapes[self.target].at(relation)
+        applied = await apply(connection, shape, items, Mode(), self.lane.statement)
+        size = sum(len(text) for item in items for text in (*item.old, *item.new))
+        return Written(changed=len(applied.stored), size=size, refusals=refusals)
+
+    async def once(self: Any, _token: object, _relation: str, work: Any, mode: Mode) -> Committed:
+        started, settings = time.monotonic(), self.job.db.settings
+        async with self.lane.connect() as connection, transaction(connection):
+            await connection.execute(session_sql(settings.lock_timeout, settings.chunk_seconds))
+            written = await work(connection, mode)
+        return Committed(changed=written.changed, seconds=time.monotonic() - started, size=written.size)
+
+    for name, function in (("update", update), ("_transaction", once)):
+        setattr(ChunkWriter, name, function)
+    return await ours(dsn, workers)
 
 
 CONTENDERS: dict[str, Callable[[str, float], Done | Coroutine[Any, Any, Done]]] = {
@@ -262,6 +292,8 @@ CONTENDERS: dict[str, Callable[[str, float], Done | Coroutine[Any, Any, Done]]] 
     "chunks in key order": key_order,
     "datamig, 1 worker": lambda dsn, _: ours(dsn, 1),
     "datamig, 2 workers": lambda dsn, _: ours(dsn, 2),
+    "1 worker, without undo": lambda dsn, _: bare(dsn, 1),
+    "2 workers, without undo": lambda dsn, _: bare(dsn, 2),
 }
 
 

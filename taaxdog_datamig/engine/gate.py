@@ -15,7 +15,7 @@ import asyncpg
 import attrs
 
 from taaxdog_datamig.engine.apply import persistently
-from taaxdog_datamig.errors import RunPaused
+from taaxdog_datamig.errors import RunPaused, UsageError
 from taaxdog_datamig.events import Waiting, Warned, WorkersSet
 from taaxdog_datamig.limits import Limits, limits
 from taaxdog_datamig.pg.retry import Fault, classify, describe
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.engine.apply import Mode
     from taaxdog_datamig.engine.job import Job
+    from taaxdog_datamig.pg.database import Database
 
 #: Seconds for which a look at the signals holds.
 INTERVAL: Final = 1.0
@@ -39,6 +40,24 @@ _LOOK_AGAIN: Final = 0.25
 _REMIND: Final = 10.0
 #: Workers that are tried at the most where nobody says how many.
 AUTO: Final = 4
+#: Connections for signs of life, signals, and whatever else; and how few of them do beside one worker.
+_OTHERS: Final = 3
+_BESIDE: Final = 2
+
+
+def room(db: Database) -> int:
+    """How many workers the pool has connections for.
+
+    Raises:
+        UsageError: not for one.
+    """
+    size = db.pool.get_max_size()
+    if size < CONNECTIONS + _BESIDE:
+        raise UsageError(
+            f"a pool of {size} connections has no room for a run",
+            f"Give Database.connect max_connections={CONNECTIONS + _BESIDE} at least; 24 is the default",
+        )
+    return max(1, (size - _OTHERS) // CONNECTIONS)
 
 
 @attrs.frozen
@@ -101,9 +120,7 @@ class Gate:
             signals=signals_of(found, [shape.relation for shape in job.shapes], commits),
             commits=commits,
             workers=WorkerCount(
-                most=max(1, min(AUTO, (job.db.pool.get_max_size() - 3) // CONNECTIONS))
-                if isinstance(wanted, str)
-                else wanted,
+                most=min(AUTO, room(job.db)) if isinstance(wanted, str) else wanted,
                 fixed=not isinstance(wanted, str),
             ),
             nice=settings.nice if options.nice is None else options.nice,

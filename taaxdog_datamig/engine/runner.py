@@ -16,6 +16,7 @@ from taaxdog_datamig.engine.details import details
 from taaxdog_datamig.engine.drive import drive, work
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.following import follow
+from taaxdog_datamig.engine.gate import room
 from taaxdog_datamig.engine.imperative import (
     CodeRollback,
     CodeWork,
@@ -65,7 +66,6 @@ from taaxdog_datamig.migration import (
 from taaxdog_datamig.migrations import BUILTIN, UNLISTED
 from taaxdog_datamig.pg.reading import ReadingDatabase
 from taaxdog_datamig.pg.retry import server_errors
-from taaxdog_datamig.planning import CONNECTIONS
 from taaxdog_datamig.pressure import CommitClock, signals_of
 from taaxdog_datamig.profile import FittedProfile, Profile
 from taaxdog_datamig.settings import Settings
@@ -548,8 +548,7 @@ class Runner:
             raise UsageError(
                 f"batch size {options.batch_size}: a chunk has at least one row", "Leave --batch-size out"
             )
-        # Others are for signs of life, signals, and whatever else.
-        most = (self.db.pool.get_max_size() - 3) // CONNECTIONS
+        most = room(self.db)
         workers = self.settings.workers if options.workers is None else options.workers
         if workers != "auto" and not (isinstance(workers, int) and 1 <= workers <= most):
             raise UsageError(f"{workers} workers: from 1 to {most} can be had, or auto")

@@ -14,6 +14,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.crypto import BlobSealer
 from taaxdog_datamig.engine import control
 from taaxdog_datamig.engine.apply import steadily
+from taaxdog_datamig.engine.gate import room
 from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.engine.lease import held
 from taaxdog_datamig.engine.preflight import check_server
@@ -197,7 +198,7 @@ async def undo(
 def _workers(db: Database, record: asyncpg.Record) -> int | Literal["auto"] | None:
     """As many as the run was given, where this pool has the connections."""
     wanted: int | Literal["auto"] | None = orjson.loads(record["options"]).get("workers")
-    return max(1, min(wanted, db.pool.get_max_size() - 3)) if isinstance(wanted, int) else wanted
+    return min(wanted, room(db)) if isinstance(wanted, int) else wanted
 
 
 async def built_upon(db: Database, ledger: Ledger, record: asyncpg.Record) -> asyncpg.Record | None:

@@ -17,7 +17,7 @@ from test_locks import changed, until
 
 from taaxdog_datamig import Database, EventBus, Registry, Runner, RunOptions
 from taaxdog_datamig.engine.gate import Gate, Seats
-from taaxdog_datamig.errors import RunCancelled, RunPaused, SettingsError
+from taaxdog_datamig.errors import RunCancelled, RunPaused, SettingsError, UsageError
 from taaxdog_datamig.events import ChunkDone, Waiting, WorkersSet
 from taaxdog_datamig.limits import limits
 from taaxdog_datamig.pressure import CommitClock, choice, signals_of
@@ -27,12 +27,13 @@ OPTIONS = RunOptions(batch_size=10, max_quarantine=100, skip_validation=True)
 
 
 @contextlib.asynccontextmanager
-async def runner_with(dsn, *seen, **changed):
-    """A runner whose events go to `seen`."""
+async def runner_with(dsn, *seen, connections=24, **changed):
+    """A runner whose events go to `seen`, with so many connections."""
     bus = EventBus()
     for each in seen:
         bus.subscribe(each)
-    async with Database.connect(dsn, settings=settings_for(dsn, **changed)) as db:
+    settings = settings_for(dsn, **changed)
+    async with Database.connect(dsn, settings=settings, max_connections=connections) as db:
         yield Runner(db, events=bus, registry=Registry({"shout": Shout}))
 
 
@@ -158,6 +159,27 @@ async def test_whoever_watches_learns_how_many_workers_are_at_work_and_of_how_ma
         await runner.run("shout", attrs.evolve(OPTIONS, workers="auto"))
         assert moves(told)[:3] == [(2, 4), (3, 4), (4, 4)], "one more while the server has it easy"
     await assert_shouted(words)
+
+
+async def test_workers_are_as_many_as_the_pool_has_connections_for(words):
+    many = attrs.evolve(OPTIONS, workers=7)
+    async with runner_with(words, connections=4) as runner:
+        with pytest.raises(UsageError, match="pool of 4 connections") as caught:
+            await runner.run("shout", OPTIONS)
+        assert "max_connections=5" in caught.value.todo
+    async with runner_with(words, connections=23) as runner:
+        with pytest.raises(UsageError, match="7 workers: from 1 to 6"):
+            await runner.run("shout", many)
+    with anyio.fail_after(60):
+        async with runner_with(words, connections=24) as runner:
+            first = await runner.run("shout", many)
+        await assert_shouted(words)
+        # One worker, and neither waits for a connection that never comes.
+        async with runner_with(words, connections=5) as runner:
+            await runner.rollback("shout")
+            await assert_original(words)
+            second = await runner.run("shout", attrs.evolve(OPTIONS, workers="auto"))
+    assert second.changed_rows == first.changed_rows > 0
 
 
 async def test_nice_rests_workers_that_are_too_many_wait_and_old_transactions_are_told(words, monkeypatch):

@@ -6,9 +6,10 @@
 Contenders run one after the other, each in a process of its own (rivals/updates.py) on a fresh copy of the
 database. Layouts: `random`, rows stored as the sample has them, whose keys are random; `clustered`, stored in
 key order. The other tables are emptied first, their foreign keys stay. More than a million users are copies
-of a million. `--data` keeps the loaded database for the next time; `--out` writes benchmarks/engine.json and
-images/engine.svg into that folder. Rows/s, HOT share, growth of the heap and of the indexes, WAL in bytes a
-row, and the peak memory of the contender's process. Needs the extra `bench`.
+of a million; with `--set` the server gets the memory that so much data would have. `--data` keeps the loaded
+database for the next time; `--out` writes benchmarks/engine.json and images/engine.svg into that folder.
+Rows/s, HOT share, growth of the heap and of the indexes, WAL in bytes a row, and the peak memory of the
+contender's process. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,8 +48,8 @@ STYLE = (
 )
 
 
-async def prepare(server: EmbeddedServer, users: int) -> None:
-    """The two bases: users as loaded, and stored in key order."""
+async def prepare(server: EmbeddedServer, users: int, layouts: Sequence[str] = ("random",)) -> None:
+    """The bases that are wanted: users as loaded, and stored in key order."""
     connection = await asyncpg.connect(server.dsn_for("template1"))
     known = {row[0] for row in await connection.fetch("SELECT datname FROM pg_database")}
     if f"random_{users}" not in known:
@@ -65,7 +67,8 @@ async def prepare(server: EmbeddedServer, users: int) -> None:
         await inside.execute("VACUUM (FREEZE, ANALYZE)")
         await inside.close()
         await connection.execute(f"ALTER DATABASE loading_{users} RENAME TO random_{users}")
-    if f"clustered_{users}" not in known:
+    if "clustered" in layouts and f"clustered_{users}" not in known:
+        await connection.execute(f"DROP DATABASE IF EXISTS clustering_{users}")
         await connection.execute(f"CREATE DATABASE clustering_{users} TEMPLATE random_{users}")
         inside = await asyncpg.connect(server.dsn_for(f"clustering_{users}"))
         await inside.execute("CLUSTER users USING users_pkey")
@@ -208,8 +211,9 @@ async def main(arguments: argparse.Namespace) -> None:
     layouts = ["random", "clustered"] if arguments.layout == "both" else [arguments.layout]
     names = [name for name in CONTENDERS if not arguments.only or any(o in name for o in arguments.only)]
     found = {}
-    with EmbeddedServer(arguments.data, durable=True, settings=SETTINGS) as server:
-        await prepare(server, arguments.users)
+    settings = SETTINGS | dict(each.split("=", 1) for each in arguments.set)
+    with EmbeddedServer(arguments.data, durable=True, settings=settings) as server:
+        await prepare(server, arguments.users, layouts)
         for layout in layouts:
             base = f"{layout}_{arguments.users}"
             found[layout] = [
@@ -233,4 +237,5 @@ if __name__ == "__main__":
     parser.add_argument("--rollback", action="store_true", help="and roll our runs back")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--set", nargs="*", default=[], help="settings of the server, NAME=VALUE")
     asyncio.run(main(parser.parse_args()))

@@ -5,7 +5,9 @@
 The application is pgbench, four reads to one update by primary key of `users`, at a share of the rate that
 it reaches alone. Latency counts from when a transaction was due, so that waiting in line counts, too. It is
 measured in turn, `--rounds` times: without a run, then through a whole run of encrypt-user-data (backup,
-validation and proof included), by step; the run is rolled back in between. Prints milliseconds and ratios.
+validation and proof included), by step; the run is rolled back in between. To compare: beside one UPDATE
+statement of the same column, and beside a session that only counts and so costs nothing but a core. The
+application takes its share of the same cores. Prints medians over the rounds, in milliseconds, and ratios.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ WRITE = (
     "\\set n random(1, {users})\n"
     'UPDATE users u SET "lastLoginAt" = now() FROM app_keys k WHERE k.n = :n AND u.id = k.id;\n'
 )
+RIVALS = {
+    "one UPDATE": "UPDATE users SET tfn = 'encrypted:v1:bench:' || repeat(md5(id), 2) WHERE tfn <> ''",
+    "a session counts": "SELECT max(hashtextextended(i::text, 1)) FROM generate_series(1, 20000000) AS i",
+}
 CLIENTS = 8
 #: Seconds for which capacity and the state without a run are measured.
 SPAN = 8
@@ -116,6 +122,12 @@ class Steps:
             yield "whole run"
 
 
+async def tidy(db: Database) -> None:
+    """Leave no work behind for what is measured next."""
+    for statement in ("VACUUM ANALYZE users", "CHECKPOINT"):
+        await db.pool.execute(statement)
+
+
 async def watch(db: Database, seen: Counter[str]) -> None:
     """Count what the application's sessions do, until cancelled."""
     async with db.acquire() as connection:
@@ -131,12 +143,16 @@ def shares(seen: Counter[str]) -> str:
     return ", ".join(f"{what} {count / samples:.2f}" for what, count in seen.most_common())
 
 
-def line(name: str, latencies: list[float], alone: list[float] | None = None) -> None:
-    ordered = sorted(latencies)
-    p50, p99 = statistics.median(ordered), ordered[int(0.99 * (len(ordered) - 1))]
-    ratio = f"{p99 / sorted(alone)[int(0.99 * (len(alone) - 1))]:8.2f}" if alone else ""
-    figures = f"{1000 * p50:10.2f} {1000 * p99:10.2f} {1000 * ordered[-1]:10.0f}"
-    print(f"{name:18} {len(ordered):>9,} {figures} {ratio}")
+def of_rounds(rounds: list[list[float]], share: float) -> float:
+    """The median of the rounds' quantiles: a stall of the machine spoils one of them."""
+    return statistics.median(sorted(each)[int(share * (len(each) - 1))] for each in rounds if each)
+
+
+def line(name: str, rounds: list[list[float]], alone: list[list[float]] | None = None) -> None:
+    p50, p99, most = (of_rounds(rounds, share) for share in (0.5, 0.99, 1))
+    ratio = f"{p99 / of_rounds(alone, 0.99):8.2f}" if alone else ""
+    figures = f"{1000 * p50:10.2f} {1000 * p99:10.2f} {1000 * most:10.0f}"
+    print(f"{name:18} {sum(map(len, rounds)):>9,} {figures} {ratio}")
 
 
 @attrs.frozen(kw_only=True)
@@ -170,28 +186,53 @@ class Bench:
                 await self.measured(db, application, rate)
 
     async def measured(self, db: Database, application: Application, rate: float) -> None:
-        alone: list[float] = []
+        alone: list[list[float]] = []
         quiet: Counter[str] = Counter()
         busy: dict[tuple[float, float], Counter[str]] = defaultdict(Counter)
         ways = [(chunk, nice) for chunk in self.chunk_seconds for nice in self.nice]
-        beside: dict[tuple[float, float], dict[str, list[float]]] = {way: defaultdict(list) for way in ways}
+        beside: dict[tuple[float, float], dict[str, list[list[float]]]] = {
+            way: defaultdict(list) for way in ways
+        }
         rates: dict[tuple[float, float], list[str]] = {way: [] for way in ways}
+        rivals: dict[str, list[list[float]]] = {name: [] for name in RIVALS}
         for _ in range(self.rounds):
+            for name, statement in RIVALS.items():
+                rivals[name].append(await self.rival(db, statement, application, rate))
+                await tidy(db)
             for way in ways:
                 watcher = asyncio.create_task(watch(db, quiet))
-                alone += [took for _, took in await application.work(rate)]
+                alone.append([took for _, took in await application.work(rate)])
                 watcher.cancel()
                 settings = attrs.evolve(db.settings, chunk_seconds=way[0], nice=way[1])
                 rates[way].append(await self.run(db, settings, application, rate, beside[way], busy[way]))
-                await db.pool.execute("VACUUM ANALYZE users")
+                await tidy(db)
         print(f"{'':18} {'count':>9} {'p50 ms':>10} {'p99 ms':>10} {'max ms':>10}  p99 ratio")
         line("without", alone)
         print(f"sessions of the application at a time: {shares(quiet)}")
+        for name, latencies in rivals.items():
+            line(name, latencies, alone)
         for way in ways:
             print(f"chunk_seconds {way[0]:g}, nice {way[1]:g}: execute {', '.join(rates[way])} rows/s")
             print(f"sessions of the application at a time: {shares(busy[way])}")
             for step, latencies in beside[way].items():
                 line(step, latencies, alone)
+
+    async def rival(self, db: Database, statement: str, application: Application, rate: float) -> list[float]:
+        """Latencies beside a statement, which is rolled back."""
+        over = asyncio.Event()
+        task = asyncio.create_task(application.work(rate, over))
+        await asyncio.sleep(1)
+        async with db.acquire() as connection:
+            whole = connection.transaction()
+            await whole.start()
+            await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+            began = time.time()
+            await connection.execute(statement)
+            ended = time.time()
+            await whole.rollback()
+        over.set()
+        # By when it was due: who waits for a row is through when the statement is over.
+        return [took for moment, took in await task if began <= moment - took <= ended]
 
     async def run(
         self,
@@ -199,7 +240,7 @@ class Bench:
         settings: Settings,
         application: Application,
         rate: float,
-        beside: dict[str, list[float]],
+        beside: dict[str, list[list[float]]],
         busy: Counter[str],
     ) -> str:
         """One run beside the application, and back; rows a second that it changed."""
@@ -214,9 +255,12 @@ class Bench:
         report = await runner.run("encrypt-user-data", options)
         watcher.cancel()
         over.set()
+        found: dict[str, list[float]] = defaultdict(list)
         for moment, took in await task:
             for step in steps.of(moment):
-                beside[step].append(took)
+                found[step].append(took)
+        for step, latencies in found.items():
+            beside[step].append(latencies)
         await runner.rollback(report.run_id or "")
         start, end = steps.spans["execute"]
         return f"{report.changed_rows / (end - start):,.0f}"

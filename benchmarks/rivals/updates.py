@@ -226,7 +226,7 @@ def django_bulk(dsn: str, limit: float) -> Done:
     return {"rows": rows, "seconds": clock.seconds}
 
 
-async def ours(dsn: str, workers: int) -> Done:
+async def ours(dsn: str, workers: int, *, force: bool = False) -> Done:
     """A whole run: seconds are those of the step that changes rows, `run` those of all steps.
 
     With `--rollback` the one that was made before is rolled back.
@@ -251,7 +251,7 @@ async def ours(dsn: str, workers: int) -> Done:
         if "--rollback" in sys.argv:
             await runner.rollback("encrypt-user-data")
             return {"rollback": clock.seconds}
-        await runner.run("encrypt-user-data", RunOptions(workers=workers))
+        await runner.run("encrypt-user-data", RunOptions(workers=workers, force=force))
         whole = clock.seconds
     return {"rows": rows, "seconds": steps["execute"], "run": whole}
 

@@ -204,7 +204,7 @@ class Settings:
     outage_patience: float = attrs.field(default=60.0, validator=_seconds())
     #: How long a run's lease lasts without a sign of life, seconds.
     lease_seconds: float = attrs.field(default=15.0, validator=_seconds())
-    #: Statements that change rows at once: a number, or "auto" for as many as the server bears.
+    #: Workers that change rows at once: a number, or "auto" for as many as the server bears.
     workers: int | str = attrs.field(default=1, validator=_workers)
     #: Seconds of rest for each second that a chunk took.
     nice: float = attrs.field(default=0.0, validator=_not_negative)

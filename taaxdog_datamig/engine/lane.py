@@ -24,7 +24,7 @@ class Lane:
 
     _job: Job
     #: Held while the server executes a statement that changes rows; a worker's writers share it.
-    statement: anyio.Lock = attrs.field(factory=anyio.Lock)
+    statement: anyio.Semaphore = attrs.field(factory=lambda: anyio.Semaphore(1))
     _stack: contextlib.AsyncExitStack = attrs.field(factory=contextlib.AsyncExitStack)
     _kept: PoolConnectionProxy[Any] | None = None
 
@@ -52,9 +52,9 @@ class Lane:
 
 
 @contextlib.asynccontextmanager
-async def lane(job: Job, statement: anyio.Lock | None = None) -> AsyncIterator[Lane]:
+async def lane(job: Job, statement: anyio.Semaphore | None = None) -> AsyncIterator[Lane]:
     """A lane for the time of the block."""
-    opened = Lane(job, statement or anyio.Lock())
+    opened = Lane(job, statement or anyio.Semaphore(1))
     try:
         yield opened
     finally:

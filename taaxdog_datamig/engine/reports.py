@@ -24,7 +24,7 @@ class RunOptions:
     force: bool = False
     #: Rows a transaction; None lets the controller choose.
     batch_size: int | None = attrs.field(default=None)
-    #: Statements that change rows at once; "auto": as many as the server bears. None: the setting.
+    #: Workers that change rows at once; "auto": as many as the server bears. None: the setting.
     workers: int | Literal["auto"] | None = None
     #: Seconds of rest for each second that a chunk took. None: the setting.
     nice: float | None = None

@@ -1,7 +1,8 @@
 """A worker: reads ahead and changes rows meanwhile, of a few parts of windows in turn.
 
-Two writers share what it reads. One statement of a worker that changes rows is at work in the server at a
-time; while it is, the other writer commits, and prepares its next chunk.
+Two writers share what it reads: while the server changes rows of one, the other commits, and prepares its
+next chunk. The statements of a single worker may overlap, or the server would wait a fifth of the time until
+we see that it is through. Of several workers each has one at work: others fill its gaps, and pages need rest.
 
 Each page rests between two waves over it, while the worker changes rows of other parts: only once every
 transaction that was open at a wave's commit has ended, those of other workers and of reads included, can the
@@ -98,7 +99,7 @@ class Worker:
         with only_error():
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read, send)
-                statement = anyio.Lock()
+                statement = anyio.Semaphore(max(1, WRITERS // self.job.workers))
                 for _ in range(WRITERS):
                     group.start_soon(self._write, receive.clone(), statement)
                 receive.close()
@@ -137,7 +138,7 @@ class Worker:
         self._finish(window)
         return empty
 
-    async def _write(self, parts: MemoryObjectReceiveStream[_Part], statement: anyio.Lock) -> None:
+    async def _write(self, parts: MemoryObjectReceiveStream[_Part], statement: anyio.Semaphore) -> None:
         async with parts, lane(self.job, statement) as own:
             await self._write_in_turn(parts, own)
 

@@ -30,7 +30,7 @@ async def rotate(
         dry_run: Run the real code and leave nothing behind.
         skip_backup: Make no backup of the tables before.
         batch_size: Rows a transaction; by default chosen to keep each short.
-        workers: Statements that change rows at once.
+        workers: Workers that change rows at once.
         max_quarantine: Rows that may be refused before the run fails.
         yes: Do not ask before changing rows.
         session: Given by the command line.

@@ -59,7 +59,7 @@ async def run(
         skip_validation: Do not validate before and after.
         force: Run although it ran before.
         batch_size: Rows a transaction; by default chosen to keep each short.
-        workers: Statements that change rows at once, or auto for as many as the server bears (default: 1).
+        workers: Workers that change rows at once, or auto for as many as the server bears (default: 1).
         nice: Rest so many times as long as each chunk took (default: 0).
         limits: What to wait for, NAME=VALUE, as under [pressure] in datamig.toml; may be repeated.
         executor: Where chunks are worked on: this version has local.

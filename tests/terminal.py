@@ -89,15 +89,17 @@ class Terminal:
         for key in keys:
             os.write(self._master, key.encode())
 
-    def wait_for(self, pattern: str) -> str:
-        """Read until the screen shows it; returns the screen.
+    def wait_for(self, *patterns: str) -> str:
+        """Read until the screen shows all of them at once; returns the screen.
+
+        A screen is drawn bit by bit: what stands below a pattern may still be missing.
 
         Raises:
             AssertionError: it does not.
         """
         until = time.monotonic() + PATIENCE
-        while not re.search(pattern, self.text):
-            assert self.read(until - time.monotonic()), f"no {pattern!r} on the screen:\n{self.text}"
+        while missing := [pattern for pattern in patterns if not re.search(pattern, self.text)]:
+            assert self.read(until - time.monotonic()), f"no {missing} on the screen:\n{self.text}"
         return self.text
 
     def leave(self) -> int:

@@ -73,6 +73,7 @@ class TableScan:
     seconds: float = 0.0
     _began: float = attrs.field(default=0.0, init=False)
     _busy: int = attrs.field(default=0, init=False)
+    _through: bool = attrs.field(default=False, init=False)
     _rows: dict[Piece, int] = attrs.field(factory=dict, init=False)
     _seen: dict[str, _Seen] = attrs.field(init=False)
     #: SQL by the ids of checks: of offenders or suspects, and of what is certain without a look.
@@ -160,6 +161,9 @@ class TableScan:
         Returns:
             What was found, by the checks' ids, to the worker who does the last of it; to others None.
         """
+        if self._through:
+            # A worker that was held up elsewhere: a second look would count the same rows again.
+            return None
         self._began = self._began or time.monotonic()
         self._busy += 1
         async with self._cutting:
@@ -172,6 +176,7 @@ class TableScan:
         self._busy -= 1
         if self._busy:
             return None
+        self._through = True
         outcome = await self._outcome(connection)
         self.seconds = time.monotonic() - self._began
         return outcome

@@ -70,7 +70,7 @@ async def test_a_person_sees_the_counts_and_is_asked(migrating: Datamig, sample:
     env = environment(DATABASE_URL=sample, FIELD_ENCRYPTION_KEY=KEY, TERM="xterm")
     for keys, code, after in ((CTRL_C, 130, broken), ("y" + ENTER, 0, before)):
         with Terminal(command, folder=tmp_path, env=env, lines=40) as terminal:
-            assert "public.sessions" in terminal.wait_for(r"Restore it\? \[y/N\]\s*\Z")
+            terminal.wait_for(r"Restore it\? \[y/N\]\s*\Z", "public.sessions")
             assert await state(sample) == broken
             terminal.press(keys)
             assert terminal.leave() == code, terminal.told

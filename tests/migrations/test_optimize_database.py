@@ -123,9 +123,9 @@ async def test_what_needs_it_is_optimized_once_and_then_nothing_is_left(sample):
         assert listed.tasks == len(planned) > 10
         worst = planned["public.bank_transactions"]
         assert (worst.action, worst.outcome) == ("vacuum", "pending")
-        dead = await dead_rows(sample, "bank_transactions")
-        assert dead > 9_000  # of 10,000: some went when their page was pruned
-        assert worst.before["dead_rows"] == dead
+        # Some of the 10,000 go whenever a page is pruned, and are told of with a delay.
+        dead = worst.before["dead_rows"]
+        assert await dead_rows(sample, "bank_transactions") in range(9_000, dead + 1)
         assert worst.reason.startswith(f"{dead:,} dead rows beside ")
 
         dry = await runner.run(NAME, RunOptions(dry_run=True))
@@ -142,7 +142,7 @@ async def test_what_needs_it_is_optimized_once_and_then_nothing_is_left(sample):
             assert task.outcome == "done"
             assert task.after["dead_rows"] == task.after["changed_rows"] == 0
             assert task.after["statistics_age"] < 60
-        assert done["public.bank_transactions"].before["dead_rows"] == dead
+        assert done["public.bank_transactions"].before["dead_rows"] in range(9_000, dead + 1)
         assert done["public.bank_transactions"].after["all_visible"] == 1.0
         assert await dead_rows(sample, "bank_transactions") == 0
 

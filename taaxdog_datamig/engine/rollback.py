@@ -26,6 +26,7 @@ from taaxdog_datamig.events import ChunkDone, Warned
 from taaxdog_datamig.pg.ddl import alter
 from taaxdog_datamig.pg.groups import only_error
 from taaxdog_datamig.pg.transactions import Undone, transaction
+from taaxdog_datamig.planning import WRITERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -72,8 +73,8 @@ class Restored:
 async def restore_chunks(job: Job, *, dry_run: bool) -> Restored:
     """Give every changed row its old values back, where it still holds what the run wrote.
 
-    Chunks are taken newest first, by as many workers as the run had: what a newer chunk has written is given
-    back before an older one looks at the row.
+    Chunks are taken newest first, by as many workers as the run had, a single one over two connections: what
+    a newer chunk has written is given back before an older one looks at the row.
 
     Raises:
         LeaseLost, ServerRefused, DatabaseUnavailable: the rollback can be continued.
@@ -135,7 +136,8 @@ class Rollback:
             with only_error(), rare_collections():
                 async with anyio.create_task_group() as group:
                     seats = Seats(self.job.gate.workers)
-                    for _ in range(self.job.workers):
+                    # One alone would have the server wait while it commits, and for the next chunk.
+                    for _ in range(max(WRITERS, self.job.workers)):
                         group.start_soon(self._write, receive.clone(), seats)
                     receive.close()
                     async with lane(self.job) as own:

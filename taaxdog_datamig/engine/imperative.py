@@ -15,8 +15,8 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.drive import look_again, record_success
 from taaxdog_datamig.engine.handling import is_count, place
+from taaxdog_datamig.engine.identity import fingerprint
 from taaxdog_datamig.engine.keeping import back_up, instead
-from taaxdog_datamig.engine.planner import fingerprint
 from taaxdog_datamig.engine.preflight import check_server
 from taaxdog_datamig.engine.reports import Plan, TablePlan
 from taaxdog_datamig.engine.rollback import Restored

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from taaxdog_datamig.archive import ArchiveWriter
     from taaxdog_datamig.crypto import BlobSealer
+    from taaxdog_datamig.engine.inspected import Seen
     from taaxdog_datamig.engine.reports import RunOptions
     from taaxdog_datamig.ledger import Ledger
     from taaxdog_datamig.migration import Target
@@ -63,6 +64,9 @@ class Job:
     archive: ArchiveWriter | None = None
     #: The backup that was made before the run changed anything.
     backup_id: str | None = None
+    #: What decides about rows, by target; and by target and heap, what an earlier run has seen.
+    judges: tuple[bytes, ...] = ()
+    seen: dict[tuple[int, str], Seen] = attrs.field(factory=dict, repr=False)
     counters: dict[int, Counters] = attrs.field(factory=dict)
     quarantined: int = 0
     #: Rows that a dry run would have deleted, by table; a live run's are in the ledger.

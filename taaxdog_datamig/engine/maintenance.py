@@ -14,7 +14,8 @@ import attrs
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
 from taaxdog_datamig.engine.drive import drive, record_success
-from taaxdog_datamig.engine.planner import check_pinned, fingerprint
+from taaxdog_datamig.engine.identity import fingerprint
+from taaxdog_datamig.engine.planner import check_pinned
 from taaxdog_datamig.engine.preflight import check_server, old_transaction_warning
 from taaxdog_datamig.engine.reports import Plan, RunReport, TaskReport
 from taaxdog_datamig.engine.start import Proposal, await_session_end, start

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import orjson
 
+from taaxdog_datamig.engine.identity import fingerprint
 from taaxdog_datamig.engine.merging import count_duplicates, merge_windows
 from taaxdog_datamig.engine.pace import pace
 from taaxdog_datamig.engine.reader import decide
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from taaxdog_datamig.migration import BaseMigration, DeclaredMigration, Target
+    from taaxdog_datamig.migration import DeclaredMigration, Target
     from taaxdog_datamig.migration.family import Merge
     from taaxdog_datamig.pg.catalog import Leaf
     from taaxdog_datamig.pg.database import Database
@@ -222,23 +220,6 @@ def _warnings(table: TablePlan) -> list[str]:
             "again, which rewrites the table under that lock"
         )
     return said
-
-
-def fingerprint(migration: BaseMigration, targets: Sequence[Target]) -> str:
-    """Changes whenever the migration's code, its predicates or what they apply to change."""
-    try:
-        code = inspect.getsource(inspect.getmodule(type(migration)) or type(migration))
-    except (OSError, TypeError):  # defined in a shell
-        code = ""
-    body = [
-        migration.name,
-        migration.version,
-        hashlib.sha256(code.encode()).hexdigest(),
-        dict(migration.context.arguments),
-        [[target.shape.to_json(), target.pending, [ddl.do for ddl in target.ddl]] for target in targets],
-        [target.merge.rules for target in targets if target.merge is not None],
-    ]
-    return hashlib.sha256(orjson.dumps(body)).hexdigest()
 
 
 def check_pinned(plan: Plan, pinned: Mapping[str, Any], *, begun: str | None = None) -> None:

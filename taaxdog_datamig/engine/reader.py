@@ -15,6 +15,7 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Item, Mode, persistently
+from taaxdog_datamig.engine.inspected import inspection
 from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.ledger import Refusal, outside_quarantine
 from taaxdog_datamig.migration import Changes, Leave, Reject, Row, Skip, Target
@@ -75,7 +76,7 @@ async def batches(job: Job, target: int, window: Window, sweep: int, size: ReadS
     quarantine. Each part is a statement of its own: no snapshot outlives it (promise P9).
     """
     chosen = job.targets[target]
-    condition, extra = _condition(job, chosen, window, sweep)
+    condition, extra = _condition(job, target, window, sweep)
     query = chosen.shape.at(window.relation).window_sql(condition, chosen.lookups.values())
     after, before = (window.start, 0), (window.end, 0)
     soon = SLOW_ROWS * cores()
@@ -110,9 +111,10 @@ def _soon(limit: int, rows: int, seconds: float) -> int:
     return max(cores(), round(min(_GROWTH * limit, SLOW_SECONDS * rows / max(seconds, 1e-6))))
 
 
-def _condition(job: Job, target: Target, window: Window, sweep: int) -> tuple[str, list[Any]]:
+def _condition(job: Job, number: int, window: Window, sweep: int) -> tuple[str, list[Any]]:
+    target = job.targets[number]
     if sweep == 0:
-        return f"({target.inspect}) AND ({target.pending}) IS NOT TRUE", []
+        return inspection(target, job.seen.get((number, window.relation)), 4)
     if sweep == 1:
         return target.pending, []
     free = outside_quarantine(target.shape, job.ledger.schema, "$4", "$5")

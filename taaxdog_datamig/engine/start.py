@@ -17,6 +17,7 @@ from taaxdog_datamig import failpoints
 from taaxdog_datamig.archive import ArchiveWriter
 from taaxdog_datamig.archive.reader import wrap_context
 from taaxdog_datamig.crypto import BlobSealer, new_data_key
+from taaxdog_datamig.engine.identity import judge
 from taaxdog_datamig.engine.job import Job
 from taaxdog_datamig.engine.keeping import instead
 from taaxdog_datamig.errors import KeyMissing, LeaseHeld, PlanDrift, PreflightFailed, RefusedError
@@ -364,6 +365,7 @@ def _job(
         run_id=run_id,
         shapes=tuple(shapes),
         targets=tuple(proposal.targets),
+        judges=tuple(judge(proposal.migration, target) for target in proposal.targets),
         options=proposal.options,
         events=proposal.events,
         size=size,

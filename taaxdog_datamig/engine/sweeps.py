@@ -6,7 +6,7 @@ to other pages as they change. Sweep 1 takes every window; those after it, the w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import steadily
@@ -14,6 +14,7 @@ from taaxdog_datamig.engine.collecting import rare_collections
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
 from taaxdog_datamig.engine.gate import Seats
+from taaxdog_datamig.engine.inspected import recall, wanted
 from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows, whole
 from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
@@ -25,7 +26,7 @@ from taaxdog_datamig.ledger import outside_quarantine
 from taaxdog_datamig.pg.catalog import leaves
 from taaxdog_datamig.pg.retry import Backoff
 from taaxdog_datamig.pg.transactions import transaction
-from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window, windows
+from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from taaxdog_datamig.engine.job import Job
     from taaxdog_datamig.ledger import Claim
     from taaxdog_datamig.migration import Target
+    from taaxdog_datamig.pg.catalog import Leaf
+
+Windows: TypeAlias = list[tuple[int, Window]]
 
 #: Closing sweeps of one process before we say that the application writes faster than we can end. Each
 #: sweep finds only what was written, or was locked, while the one before it ran.
@@ -103,12 +107,17 @@ async def _first_sweep(job: Job) -> int:
 
     async def begun(connection: PoolConnectionProxy[Any]) -> int:
         sweep = await job.ledger.work.sweep(connection, job.run_id)
+        heaps = await _heaps(job, connection)
+        await recall(job, connection, heaps)
         if sweep is None:
+            horizon = await job.ledger.work.horizon(connection)
+            inspected, swept = await _windows(job, connection, heaps)
             # Together: a kill between the two would leave everything to the closing sweeps.
             async with transaction(connection):
-                for first in (INSPECTION, INSPECTION + 1):
-                    found = await _all_windows(job, connection, inspected=first == INSPECTION)
-                    await job.ledger.work.add_windows(connection, job.run_id, first, found)
+                await job.ledger.work.add_windows(connection, job.run_id, INSPECTION, inspected)
+                await job.ledger.work.add_windows(connection, job.run_id, INSPECTION + 1, swept)
+                seen = [(number, heap.oid, job.judges[number]) for number, heap in heaps]
+                await job.ledger.work.add_inspections(connection, job.run_id, seen, horizon)
             return INSPECTION
         # Of the two that were planned together the first may be unfinished; else this finds nothing.
         return INSPECTION if sweep == INSPECTION + 1 else sweep
@@ -116,20 +125,32 @@ async def _first_sweep(job: Job) -> int:
     return await steadily(job, "planning windows", begun)
 
 
-async def _all_windows(
-    job: Job, connection: PoolConnectionProxy[Any], *, inspected: bool
-) -> list[tuple[int, Window]]:
-    found: list[tuple[int, Window]] = []
+async def _heaps(job: Job, connection: PoolConnectionProxy[Any]) -> list[tuple[int, Leaf]]:
+    """The heaps that are read window by window, each with its target's number."""
+    return [
+        (number, leaf)
+        for number, target in enumerate(job.targets)
+        if target.merge is None
+        for leaf in await leaves(connection, target.table.relation.oid)
+    ]
+
+
+async def _windows(
+    job: Job, connection: PoolConnectionProxy[Any], heaps: Sequence[tuple[int, Leaf]]
+) -> tuple[Windows, Windows]:
+    """The windows of the inspection, and those of the first sweep."""
+    inspected: Windows = []
+    swept: Windows = []
     for number, target in enumerate(job.targets):
-        if inspected and target.inspect is None:
-            continue
         if target.merge is not None:
             rows = await count_duplicates(connection, target.merge)
-            found += [(number, window) for window in merge_windows(target, rows, job.workers)]
-            continue
-        for leaf in await leaves(connection, target.table.relation.oid):
-            found += [(number, window) for window in windows(leaf.relation, leaf.pages)]
-    return found
+            swept += [(number, window) for window in merge_windows(target, rows, job.workers)]
+    for number, heap in heaps:
+        for chosen, found in zip(
+            (inspected, swept), await wanted(job, connection, number, heap), strict=True
+        ):
+            chosen += [(number, window) for window in found]
+    return inspected, swept
 
 
 async def _run_windows(job: Job, sweep: int) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from taaxdog_datamig.settings import Settings
 
 #: Files that bring the ledger from version n to n + 1, in order; the first creates it.
-UPGRADES = ("schema.sql", "upgrade_2.sql", "upgrade_3.sql", "upgrade_4.sql", "upgrade_5.sql")
+UPGRADES = ("schema.sql", "upgrade_2.sql", "upgrade_3.sql", "upgrade_4.sql", "upgrade_5.sql", "upgrade_6.sql")
 
 #: Any number of our own: makes two processes that install at once take turns.
 _LOCK = 0x7AA8_D061

@@ -144,6 +144,31 @@ FROM unnest($3::int[], $4::int[], $5::text[], $6::bigint[], $7::bigint[])
      AS x(target, number, relation, first, last)
 ON CONFLICT DO NOTHING
 
+-- name: horizon
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text
+
+-- name: add_inspections
+INSERT INTO datamig.inspections (run_id, target, heap, judge, horizon)
+SELECT $1, x.target, x.heap, x.judge, $5::text::xid8
+FROM unnest($2::int[], $3::oid[], $4::bytea[]) AS x(target, heap, judge)
+ON CONFLICT DO NOTHING
+
+-- name: inspections
+-- The latest of each heap, by a run that succeeded and refused nothing; see engine/inspected.py.
+SELECT DISTINCT ON (i.heap, i.judge) i.heap, i.judge, i.run_id, i.horizon::xid::text::bigint AS horizon
+FROM datamig.inspections i
+JOIN datamig.runs r ON r.id = i.run_id AND r.status = 'succeeded'
+JOIN unnest($1::oid[], $2::bytea[]) AS x(heap, judge) ON x.heap = i.heap AND x.judge = i.judge
+WHERE i.xmin = i.written::xid
+  AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - i.horizon::text::bigint BETWEEN 0 AND 1 << 30
+  AND NOT EXISTS (SELECT FROM datamig.quarantine q WHERE q.run_id = i.run_id)
+ORDER BY i.heap, i.judge, i.horizon DESC
+
+-- name: own_transactions
+-- Not of chunks that came out of a dump: see inspections.
+SELECT run_id, array_agg(DISTINCT xmin::text::bigint) AS own
+FROM datamig.chunks WHERE run_id = ANY ($1::uuid[]) GROUP BY 1
+
 -- name: sweep
 SELECT max(sweep) FROM datamig.windows WHERE run_id = $1
 

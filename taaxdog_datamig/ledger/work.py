@@ -124,6 +124,42 @@ class Work:
             [window.end for _, window in windows],
         )
 
+    async def horizon(self, connection: PoolConnectionProxy[Any]) -> str:
+        """The id of a transaction, as text: those before it have ended."""
+        value: str = await connection.fetchval(self._sql["horizon"])
+        return value
+
+    async def add_inspections(
+        self,
+        connection: PoolConnectionProxy[Any],
+        run_id: uuid.UUID,
+        heaps: Sequence[tuple[int, int, bytes]],
+        horizon: str,
+    ) -> None:
+        """Record which heaps a run looks at as a whole, from a horizon on.
+
+        Args:
+            connection: any.
+            run_id: the run.
+            heaps: target, heap and judge of each.
+            horizon: see there; from before the first look.
+        """
+        targets, oids, judges = zip(*heaps, strict=True) if heaps else ((), (), ())
+        await connection.execute(self._sql["add_inspections"], run_id, targets, oids, judges, horizon)
+
+    async def inspections(
+        self, connection: PoolConnectionProxy[Any], heaps: Sequence[tuple[int, bytes]]
+    ) -> dict[tuple[int, bytes], tuple[int, list[int]]]:
+        """Of heaps, each with its judge: horizon and transactions of the latest run that was through.
+
+        32 bits each, as in `xmin`. A run that refused a row is not counted: the row is to be told of again.
+        """
+        oids, judges = zip(*heaps, strict=True) if heaps else ((), ())
+        found = await connection.fetch(self._sql["inspections"], oids, judges)
+        runs = list({row["run_id"] for row in found})
+        own = dict(await connection.fetch(self._sql["own_transactions"], runs))
+        return {(row["heap"], row["judge"]): (row["horizon"], own.get(row["run_id"], [])) for row in found}
+
     async def sweep(self, connection: PoolConnectionProxy[Any], run_id: uuid.UUID) -> int | None:
         """The latest sweep that has windows, or None before the first."""
         value = await connection.fetchval(self._sql["sweep"], run_id)

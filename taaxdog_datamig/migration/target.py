@@ -52,6 +52,9 @@ class Target:
     selective: bool = False
     #: SQL; rows to be looked at once although they are not pending.
     inspect: str | None = None
+    #: Whether an inspection that finds nothing wrong holds until the row is written, with the same code and
+    #: keys: the next run looks at rows that were written since. Else it looks at each again.
+    settled: bool = False
     #: Read-only values that `transform` sees besides the columns: name to SQL expression over the row `t`.
     lookups: Mapping[str, str] = attrs.field(factory=dict)
     #: What a stored value means: (key, logical column, text) to something that compares equal whenever

@@ -113,6 +113,7 @@ def _target(keyring: Keyring, table: FittedTable, warnings: tuple[str, ...]) -> 
         shape=shape_of(table, columns, dict.fromkeys(narrow, "text")),
         pending=" OR ".join(_pending(keyring, column) for column in columns.values()),
         inspect=" OR ".join(f"{column.quoted}::text LIKE 'encrypted:v1:%'" for column in columns.values()),
+        settled=True,
         transform=partial(_seal, ciphers),
         reveal=partial(reveal, ciphers),
         sensitive=True,

@@ -106,6 +106,7 @@ class Relation:
 class Leaf:
     """A heap that holds rows: the table itself, or one partition."""
 
+    oid: int
     relation: str
     kind: str
     pages: int

@@ -51,7 +51,7 @@ ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, i.indexrelid
 
 -- name: leaves
 -- A plain table is its own leaf; a partitioned one is worked on partition by partition.
-SELECT format('%I.%I', n.nspname, c.relname) AS relation,
+SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS relation,
        c.relkind::text AS kind,
        pg_relation_size(c.oid) / current_setting('block_size')::int AS pages
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -216,16 +216,13 @@ async def test_no_planted_value_and_no_key_is_anywhere_but_in_its_column(databas
             database,
             "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             f" RAISE EXCEPTION 'stopped at %', '{QUOTED}' USING ERRCODE = 'XX999'; END $$;"
-            "CREATE TRIGGER stop BEFORE UPDATE ON bank_accounts FOR EACH ROW EXECUTE FUNCTION stop()",
+            "CREATE TRIGGER stop BEFORE UPDATE ON bank_accounts FOR EACH ROW EXECUTE FUNCTION stop();"
+            f"UPDATE users SET tfn = '{PLANTED['written since']}' WHERE id = 'u4'",
         )
         with pytest.raises(ServerRefused, match="XX999") as caught:
             await runner.rollback(done.run_id)
         shown.append(told(caught.value))
-        await script(
-            database,
-            "DROP TRIGGER stop ON bank_accounts;"
-            f"UPDATE users SET tfn = '{PLANTED['written since']}' WHERE id = 'u4'",
-        )
+        await script(database, "DROP TRIGGER stop ON bank_accounts")
         back = keep(await runner.rollback(done.run_id))
         assert back.conflict_keys == {"users": ["u4"]}
         shown += [repr(record) for record in await runner.history()]

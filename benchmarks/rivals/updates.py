@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import os
 import resource
 import sys
@@ -229,20 +230,24 @@ def django_bulk(dsn: str, limit: float) -> Done:
 async def ours(dsn: str, workers: int, *, force: bool = False) -> Done:
     """A whole run: seconds are those of the step that changes rows, `run` those of all steps.
 
+    `writing` is the time from the beginning of the first chunk to the end of the last.
+
     With `--rollback` the one that was made before is rolled back.
     """
     settings = Settings(
         database_url=dsn, field_encryption_key=KEY.hex(), profile=ONE_COLUMN, backup_before_run=False
     )
     steps: dict[str, float] = {}
-    rows = 0
+    rows, begins, ends = 0, math.inf, 0.0
 
     def note(event: object) -> None:
-        nonlocal rows
+        nonlocal rows, begins, ends
         if isinstance(event, StepFinished):
             steps[event.step] = event.seconds
         elif isinstance(event, ChunkDone):
             rows += event.changed
+            ends = time.monotonic()
+            begins = min(begins, ends - event.seconds)
 
     async with Database.connect(settings=settings) as db:
         runner = Runner(db)
@@ -253,7 +258,7 @@ async def ours(dsn: str, workers: int, *, force: bool = False) -> Done:
             return {"rollback": clock.seconds}
         await runner.run("encrypt-user-data", RunOptions(workers=workers, force=force))
         whole = clock.seconds
-    return {"rows": rows, "seconds": steps["execute"], "run": whole}
+    return {"rows": rows, "seconds": steps["execute"], "writing": max(ends - begins, 0.0), "run": whole}
 
 
 async def bare(dsn: str, workers: int) -> Done:

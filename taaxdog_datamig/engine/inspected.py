@@ -2,7 +2,8 @@
 
 A version of a row is known by the transaction that wrote it, its `xmin`. A run that succeeded and refused no
 row has seen each version from before its horizon, and has made those of its own chunks, whose entries in the
-ledger have the same `xmin`. Transaction ids wrap around after 2^32: no horizon older than 2^30 is used.
+ledger have the same `xmin`: none of them is pending, or wrong. Validation still reads every row.
+Transaction ids wrap around after 2^32: no horizon older than 2^30 is used.
 """
 
 from __future__ import annotations
@@ -47,13 +48,20 @@ async def recall(job: Job, connection: PoolConnectionProxy[Any], heaps: Sequence
             job.seen[number, heap.relation] = Seen(*known)
 
 
-def inspection(target: Target, seen: Seen | None, first: int) -> tuple[str, list[Any]]:
-    """SQL, true of rows that are to be inspected, and its arguments; their numbers begin with `first`."""
-    condition = f"({target.inspect}) AND ({target.pending}) IS NOT TRUE"
+def unless_seen(condition: str, target: Target, seen: Seen | None, first: int) -> tuple[str, list[Any]]:
+    """SQL, true of rows that a condition finds and no earlier run has seen, and its arguments.
+
+    Args:
+        condition: SQL over the row `t`.
+        target: whose; where it is not `settled`, what was seen does not count.
+        seen: by an earlier run, if there is one.
+        first: number of the first argument.
+    """
     if seen is None or not target.settled:
         return condition, []
     known = f"age(t.xmin) > age(${first}::xid) OR t.xmin = ANY (${first + 1}::xid[])"
-    return f"{condition} AND NOT ({known})", [seen.horizon, seen.own]
+    # CASE, since the look at the version is the cheap one: it needs none of the row's columns.
+    return f"CASE WHEN {known} THEN false ELSE {condition} END", [seen.horizon, seen.own]
 
 
 async def wanted(
@@ -70,15 +78,13 @@ async def wanted(
     inspected = [] if target.inspect is None else everything
     if seen is None or target.lookups:
         return inspected, everything
-    doubtful: str = "false"
-    arguments: list[Any] = []
-    if target.inspect is not None and target.settled:
-        doubtful, arguments = inspection(target, seen, 1)
+    doubtful = target.inspect if target.settled and target.inspect is not None else "false"
+    found, arguments = unless_seen(f"({target.pending}) OR ({doubtful})", target, seen, 1)
     # Only rows that are found have their window worked out, from the text of their address.
     rows = await connection.fetch(
         f"SELECT (t.ctid::text::point)[0]::bigint / {WINDOW_BLOCKS} AS number,"
-        f" bool_or({target.pending}) AS pending, bool_or({doubtful}) AS doubtful"
-        f" FROM ONLY {heap.relation} AS t WHERE ({target.pending}) OR ({doubtful}) GROUP BY 1",
+        f" bool_or({target.pending}) AS pending, bool_or(({target.pending}) IS NOT TRUE) AS doubtful"
+        f" FROM ONLY {heap.relation} AS t WHERE {found} GROUP BY 1",
         *arguments,
     )
     pending, doubts = ({row["number"] for row in rows if row[name]} for name in ("pending", "doubtful"))

@@ -15,7 +15,7 @@ import attrs
 
 from taaxdog_datamig import failpoints
 from taaxdog_datamig.engine.apply import Item, Mode, persistently
-from taaxdog_datamig.engine.inspected import inspection
+from taaxdog_datamig.engine.inspected import unless_seen
 from taaxdog_datamig.errors import RunError
 from taaxdog_datamig.ledger import Refusal, outside_quarantine
 from taaxdog_datamig.migration import Changes, Leave, Reject, Row, Skip, Target
@@ -114,7 +114,8 @@ def _soon(limit: int, rows: int, seconds: float) -> int:
 def _condition(job: Job, number: int, window: Window, sweep: int) -> tuple[str, list[Any]]:
     target = job.targets[number]
     if sweep == 0:
-        return inspection(target, job.seen.get((number, window.relation)), 4)
+        condition = f"({target.inspect}) AND ({target.pending}) IS NOT TRUE"
+        return unless_seen(condition, target, job.seen.get((number, window.relation)), 4)
     if sweep == 1:
         return target.pending, []
     free = outside_quarantine(target.shape, job.ledger.schema, "$4", "$5")

@@ -14,7 +14,7 @@ from taaxdog_datamig.engine.collecting import rare_collections
 from taaxdog_datamig.engine.executors import executor_named
 from taaxdog_datamig.engine.fence import fence
 from taaxdog_datamig.engine.gate import Seats
-from taaxdog_datamig.engine.inspected import recall, wanted
+from taaxdog_datamig.engine.inspected import recall, unless_seen, wanted
 from taaxdog_datamig.engine.merging import count_duplicates, merge_window, merge_windows, whole
 from taaxdog_datamig.engine.purge import purge_window
 from taaxdog_datamig.engine.reader import batches
@@ -273,12 +273,14 @@ async def still_pending(job: Job) -> tuple[list[tuple[int, Window]], int]:
                 continue
             for leaf in await leaves(connection, target.table.relation.oid):
                 free = outside_quarantine(target.shape, job.ledger.schema, "$1", "$2")
+                seen = job.seen.get((number, leaf.relation))
+                pending, arguments = unless_seen(f"({target.pending})", target, seen, 3)
                 query = (
                     f"SELECT (t.ctid::text::point)[0]::bigint / {WINDOW_BLOCKS} AS number,"
                     f" count(*) AS rows FROM ONLY {leaf.relation} AS t"
-                    f" WHERE ({target.pending}) AND {free} GROUP BY 1 ORDER BY 1"
+                    f" WHERE {pending} AND {free} GROUP BY 1 ORDER BY 1"
                 )
-                for row in await connection.fetch(query, job.run_id, leaf.relation):
+                for row in await connection.fetch(query, job.run_id, leaf.relation, *arguments):
                     start = row["number"] * WINDOW_BLOCKS
                     found.append((number, Window(leaf.relation, start, start + WINDOW_BLOCKS)))
                     rows += row["rows"]

@@ -23,7 +23,7 @@ from taaxdog_datamig.engine.lane import lane
 from taaxdog_datamig.engine.reader import batches
 from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.pg.groups import only_error
-from taaxdog_datamig.planning import PARTS_IN_TURN, WRITERS, chunks, waves
+from taaxdog_datamig.planning import PARTS_ALONE, PARTS_IN_TURN, WRITERS, chunks, waves
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -144,9 +144,10 @@ class Worker:
 
     async def _write_in_turn(self, parts: MemoryObjectReceiveStream[_Part], own: Lane) -> None:
         turn: deque[_Part] = deque()
+        most = PARTS_ALONE if self.job.workers == 1 else PARTS_IN_TURN
         writers: dict[int, ChunkWriter] = {}
         while True:
-            while len(turn) < PARTS_IN_TURN:
+            while len(turn) < most:
                 try:
                     turn.append(parts.receive_nowait() if turn else await parts.receive())
                 except anyio.WouldBlock:

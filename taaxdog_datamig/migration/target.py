@@ -52,8 +52,8 @@ class Target:
     selective: bool = False
     #: SQL; rows to be looked at once although they are not pending.
     inspect: str | None = None
-    #: Whether an inspection that finds nothing wrong holds until the row is written, with the same code and
-    #: keys: the next run looks at rows that were written since. Else it looks at each again.
+    #: Whether `pending` and `transform` go by the row's own columns, the code and the keys alone: a row that
+    #: a run was through with needs no second look until somebody writes it.
     settled: bool = False
     #: Read-only values that `transform` sees besides the columns: name to SQL expression over the row `t`.
     lookups: Mapping[str, str] = attrs.field(factory=dict)

@@ -34,8 +34,18 @@ class Seen:
     own: Sequence[int]
 
 
-async def recall(job: Job, connection: PoolConnectionProxy[Any], heaps: Sequence[tuple[int, Leaf]]) -> None:
-    """Have the job know what was seen of heaps, each given with its target's number."""
+async def recall(
+    job: Job, connection: PoolConnectionProxy[Any], heaps: Sequence[tuple[int, Leaf]], *, alone: bool
+) -> None:
+    """Have the job know what was seen of heaps, each given with its target's number.
+
+    Args:
+        job: the run.
+        connection: any.
+        heaps: with the numbers of their targets.
+        alone: whether no trigger or rule writes further rows when those of the heaps change. It may have
+            written them in the earlier run's transactions.
+    """
     work = job.ledger.work
     if job.dry_run:  # its own ledger knows of no other run
         if not await installed_version(connection):
@@ -45,7 +55,8 @@ async def recall(job: Job, connection: PoolConnectionProxy[Any], heaps: Sequence
     found = await work.inspections(connection, asked)
     for number, heap in heaps:
         if (known := found.get((heap.oid, job.judges[number]))) is not None:
-            job.seen[number, heap.relation] = Seen(*known)
+            horizon, own = known
+            job.seen[number, heap.relation] = Seen(horizon, own if alone else [])
 
 
 def unless_seen(condition: str, target: Target, seen: Seen | None, first: int) -> tuple[str, list[Any]]:
@@ -59,7 +70,11 @@ def unless_seen(condition: str, target: Target, seen: Seen | None, first: int) -
     """
     if seen is None or not target.settled:
         return condition, []
-    known = f"age(t.xmin) > age(${first}::xid) OR t.xmin = ANY (${first + 1}::xid[])"
+    # The age of 2 ("frozen"), which some tools write into rows, is the largest there is: it says nothing.
+    known = (
+        f"age(t.xmin) > age(${first}::xid) AND age(t.xmin) < {2**31 - 1}"
+        f" OR t.xmin = ANY (${first + 1}::xid[])"
+    )
     # CASE, since the look at the version is the cheap one: it needs none of the row's columns.
     return f"CASE WHEN {known} THEN false ELSE {condition} END", [seen.horizon, seen.own]
 

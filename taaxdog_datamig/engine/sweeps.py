@@ -23,7 +23,7 @@ from taaxdog_datamig.engine.writer import ChunkWriter
 from taaxdog_datamig.errors import RunPaused
 from taaxdog_datamig.events import SweepStarted, TableStarted
 from taaxdog_datamig.ledger import outside_quarantine
-from taaxdog_datamig.pg.catalog import leaves
+from taaxdog_datamig.pg.catalog import fires_nothing, leaves
 from taaxdog_datamig.pg.retry import Backoff
 from taaxdog_datamig.pg.transactions import transaction
 from taaxdog_datamig.planning import WINDOW_BLOCKS, ReadSize, Window
@@ -108,7 +108,9 @@ async def _first_sweep(job: Job) -> int:
     async def begun(connection: PoolConnectionProxy[Any]) -> int:
         sweep = await job.ledger.work.sweep(connection, job.run_id)
         heaps = await _heaps(job, connection)
-        await recall(job, connection, heaps)
+        tables = [target.table.relation.oid for target in job.targets]
+        alone = await fires_nothing(connection, [*tables, *(heap.oid for _, heap in heaps)])
+        await recall(job, connection, heaps, alone=alone)
         if sweep is None:
             horizon = await job.ledger.work.horizon(connection)
             inspected, swept = await _windows(job, connection, heaps)
@@ -117,7 +119,7 @@ async def _first_sweep(job: Job) -> int:
                 await job.ledger.work.add_windows(connection, job.run_id, INSPECTION, inspected)
                 await job.ledger.work.add_windows(connection, job.run_id, INSPECTION + 1, swept)
                 seen = [(number, heap.oid, job.judges[number]) for number, heap in heaps]
-                await job.ledger.work.add_inspections(connection, job.run_id, seen, horizon)
+                await job.ledger.work.add_inspections(connection, job.run_id, seen, horizon, alone=alone)
             return INSPECTION
         # Of the two that were planned together the first may be unfinished; else this finds nothing.
         return INSPECTION if sweep == INSPECTION + 1 else sweep

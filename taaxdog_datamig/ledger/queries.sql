@@ -148,17 +148,18 @@ ON CONFLICT DO NOTHING
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text
 
 -- name: add_inspections
-INSERT INTO datamig.inspections (run_id, target, heap, judge, horizon)
-SELECT $1, x.target, x.heap, x.judge, $5::text::xid8
+INSERT INTO datamig.inspections (run_id, target, heap, judge, horizon, alone)
+SELECT $1, x.target, x.heap, x.judge, $5::text::xid8, $6
 FROM unnest($2::int[], $3::oid[], $4::bytea[]) AS x(target, heap, judge)
 ON CONFLICT DO NOTHING
 
 -- name: inspections
 -- The latest of each heap, by a run that succeeded and refused nothing; see engine/inspected.py.
-SELECT DISTINCT ON (i.heap, i.judge) i.heap, i.judge, i.run_id, i.horizon::xid::text::bigint AS horizon
+SELECT DISTINCT ON (i.heap, i.judge) i.heap, i.judge, i.run_id, i.alone, i.horizon::xid::text::bigint AS horizon
 FROM datamig.inspections i
 JOIN datamig.runs r ON r.id = i.run_id AND r.status = 'succeeded'
 JOIN unnest($1::oid[], $2::bytea[]) AS x(heap, judge) ON x.heap = i.heap AND x.judge = i.judge
+JOIN pg_class t ON t.oid = i.heap JOIN pg_am a ON a.oid = t.relam AND a.amname = 'heap'
 WHERE i.xmin = i.written::xid
   AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - i.horizon::text::bigint BETWEEN 0 AND 1 << 30
   AND NOT EXISTS (SELECT FROM datamig.quarantine q WHERE q.run_id = i.run_id)

@@ -6,6 +6,7 @@ CREATE TABLE datamig.inspections (
     heap     oid NOT NULL,
     judge    bytea NOT NULL,  -- digest of what decides about its rows
     horizon  xid8 NOT NULL,   -- transactions before it had ended when the run began to look
+    alone    boolean NOT NULL, -- whether no trigger or rule wrote further rows in the run's transactions
     -- Transaction ids mean something in the cluster that gave them: in a row that came out of a dump
     -- this is not the transaction that wrote it.
     written  xid8 NOT NULL DEFAULT pg_current_xact_id(),

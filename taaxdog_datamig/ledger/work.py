@@ -135,6 +135,8 @@ class Work:
         run_id: uuid.UUID,
         heaps: Sequence[tuple[int, int, bytes]],
         horizon: str,
+        *,
+        alone: bool,
     ) -> None:
         """Record which heaps a run looks at as a whole, from a horizon on.
 
@@ -143,20 +145,22 @@ class Work:
             run_id: the run.
             heaps: target, heap and judge of each.
             horizon: see there; from before the first look.
+            alone: whether its transactions will write its rows alone.
         """
         targets, oids, judges = zip(*heaps, strict=True) if heaps else ((), (), ())
-        await connection.execute(self._sql["add_inspections"], run_id, targets, oids, judges, horizon)
+        await connection.execute(self._sql["add_inspections"], run_id, targets, oids, judges, horizon, alone)
 
     async def inspections(
         self, connection: PoolConnectionProxy[Any], heaps: Sequence[tuple[int, bytes]]
     ) -> dict[tuple[int, bytes], tuple[int, list[int]]]:
         """Of heaps, each with its judge: horizon and transactions of the latest run that was through.
 
-        32 bits each, as in `xmin`. A run that refused a row is not counted: the row is to be told of again.
+        32 bits each, as in `xmin`; transactions only where they wrote rows of the run alone. A run that
+        refused a row is not counted: the row is to be told of again.
         """
         oids, judges = zip(*heaps, strict=True) if heaps else ((), ())
         found = await connection.fetch(self._sql["inspections"], oids, judges)
-        runs = list({row["run_id"] for row in found})
+        runs = list({row["run_id"] for row in found if row["alone"]})
         own = dict(await connection.fetch(self._sql["own_transactions"], runs))
         return {(row["heap"], row["judge"]): (row["horizon"], own.get(row["run_id"], [])) for row in found}
 

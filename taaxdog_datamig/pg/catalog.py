@@ -173,6 +173,11 @@ async def hangers(
     )
 
 
+async def fires_nothing(connection: PoolConnectionProxy[Any], oids: Iterable[int]) -> bool:
+    """Whether none of these tables has a trigger of its own, or a rule."""
+    return bool(await connection.fetchval(_SQL["fires_nothing"], list(oids)))
+
+
 async def old_transactions(connection: PoolConnectionProxy[Any], seconds: float) -> list[tuple[int, float]]:
     """Backends whose transaction is older than `seconds`, with its age."""
     return [(row["pid"], row["seconds"]) for row in await connection.fetch(_SQL["old_transactions"], seconds)]

@@ -87,6 +87,11 @@ SELECT tgname::text AS name FROM pg_trigger
 WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & $2::int <> 0
 ORDER BY 1
 
+-- name: fires_nothing
+-- Whatever the event, and whether enabled or not.
+SELECT NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ANY ($1::oid[]) AND NOT tgisinternal)
+   AND NOT EXISTS (SELECT FROM pg_class WHERE oid = ANY ($1::oid[]) AND relhasrules)
+
 -- name: dependents_on
 -- What stops ALTER COLUMN TYPE: views, rules, policies, generated columns, trigger definitions.
 SELECT DISTINCT

@@ -11,10 +11,11 @@ import attrs
 import pytest
 from shouting import assert_ledger, assert_original, assert_shouted, fetch, runner_on, settings_for
 
-from taaxdog_datamig import Database, Purge, PurgeMigration, Registry, Runner, RunOptions
+from taaxdog_datamig import Database, Registry, Runner, RunOptions
 from taaxdog_datamig.errors import DatabaseUnavailable, LeaseHeld
 from taaxdog_datamig.testing.proxy import COMMIT, COMMITTED, Cut, Proxy
 from tests.sample import script
+from tests.tidying import Tidy, library
 
 OPTIONS = RunOptions(batch_size=20, max_quarantine=100)
 #: Before the run's lease is taken a lost connection ends the command; `run` again goes on.
@@ -120,30 +121,12 @@ async def insistently(runner) -> set[tuple[str, str]]:
             return {(row.key[0], row.outcome) for row in report.rows}
 
 
-class Tidy(PurgeMigration):
-    name = "tidy"
-    version = "1"
-    description = "Old authors go, with their books."
-
-    async def purges(self, _):
-        return [Purge("authors", "{old}")]
-
-
-LIBRARY = """
-CREATE TABLE authors (id int PRIMARY KEY, old bool NOT NULL);
-CREATE TABLE books (id int PRIMARY KEY, author int NOT NULL REFERENCES authors);
-CREATE INDEX ON books (author);
-INSERT INTO authors SELECT n, n % 2 = 0 FROM generate_series(1, 100) AS n;
-INSERT INTO books SELECT n, 1 + n % 100 FROM generate_series(1, 300) AS n;
-"""
-
-
 @pytest.mark.parametrize("again", [3, 4])
 async def test_a_deletion_whose_acknowledgement_is_lost_does_not_go_on_unrecorded(
     database: str, tmp_path: Path, again: int
 ):
     """The next try finds the next rows to delete. They are another chunk's: archived, and given back."""
-    await script(database, LIBRARY)
+    await script(database, library(100))
     async with Proxy(database, Cut("server", COMMITTED, 3, arrives=False, again=again)) as proxy:
         through = proxy.dsn(database)
         settings = settings_for(through, archive_dir=tmp_path)

@@ -11,8 +11,6 @@ from taaxdog_datamig import (
     Changes,
     ColumnMigration,
     Leave,
-    Purge,
-    PurgeMigration,
     Reject,
     RunOptions,
     Skip,
@@ -21,6 +19,7 @@ from taaxdog_datamig.engine import retry
 from taaxdog_datamig.errors import QuarantineExceeded, RefusedError, RunPaused, UsageError
 from taaxdog_datamig.ledger import Ledger
 from tests.sample import allowing, engine, rows, script
+from tests.tidying import Tidy, library
 
 
 class Shout(ColumnMigration):
@@ -196,21 +195,7 @@ async def test_a_retry_that_is_stopped_is_gone_on_with(things):
         assert (await runner.rollback("shout")).conflicts == 0
 
 
-class Tidy(PurgeMigration):
-    name = "tidy"
-    version = "1.0.0"
-    description = "Old authors go, with their books."
-
-    async def purges(self, _):
-        return [Purge("authors", "{old}")]
-
-
-LIBRARY = """
-CREATE TABLE authors (id int PRIMARY KEY, old bool NOT NULL);
-CREATE TABLE books (id int PRIMARY KEY, author int NOT NULL REFERENCES authors);
-CREATE INDEX ON books (author);
-INSERT INTO authors SELECT n, n % 2 = 0 FROM generate_series(1, 20) AS n;
-INSERT INTO books SELECT n, 1 + n % 20 FROM generate_series(1, 60) AS n;
+LIBRARY = f"""{library(20)}
 CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
 CREATE TRIGGER no BEFORE DELETE ON authors FOR EACH ROW WHEN (OLD.id IN (2, 4, 6)) EXECUTE FUNCTION no();
 """

@@ -140,6 +140,26 @@ async def test_a_heap_that_came_later_is_looked_at_whole(database, keyed):
         assert (report.changed_rows, report.skipped_rows, report.quarantined_rows) == (0, 1, 3)
 
 
+COPYING = """
+CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO users VALUES ('copy ' || NEW.id, NEW.tfn); RETURN NULL; END $$;
+CREATE TRIGGER copy AFTER UPDATE ON users FOR EACH ROW WHEN (NEW.id = '000007') EXECUTE FUNCTION copy();
+"""
+
+
+@pytest.mark.parametrize("still", [True, False])
+async def test_what_triggers_wrote_in_a_run_is_looked_at(database, keyed, still):
+    """A copied token opens nowhere else; the run that was going on had looked already."""
+    await script(database, MANY + COPYING)
+    async with engine(database) as runner:
+        assert (await runner.run(NAME)).quarantined_rows == 0
+        if not still:
+            await script(database, "DROP TRIGGER copy ON users")
+        report = await runner.run(NAME, attrs.evolve(AGAIN, max_quarantine=1))
+        (refused,) = await runner.quarantine(report.run_id)
+        assert refused.key == ("copy 000007",)
+
+
 async def test_a_run_that_was_rolled_back_has_seen_nothing(finished):
     async with engine(finished) as runner:
         again = await runner.run(NAME, AGAIN)

@@ -153,6 +153,8 @@ class ValidatedCheck:
     before: int | None
     after: int | None
     error: str | None = None
+    #: Whether one of them was counted in a sample: they say nothing of each other then.
+    sampled: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -55,11 +55,13 @@ class Known:
     table: str
     violations: int
     keys: frozenset[str] = frozenset()
+    #: Whether only a sample of rows was examined.
+    sampled: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether all of the rows are known."""
-        return len(self.keys) == self.violations
+        return len(self.keys) == self.violations and not self.sampled
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +111,7 @@ def preview(before: Before) -> RunValidation:
     return RunValidation(
         checks_made=len(before.checks),
         seconds_before=round(before.seconds, 3),
-        checks=tuple(_told(check, check.violations, None) for check in before.told),
+        checks=tuple(_told(check, _known(check), None) for check in before.told),
     )
 
 
@@ -145,7 +147,7 @@ async def validate_after(started: Started, before: Before) -> RunValidation:
     for check in report.checks:
         was = before.checks.get(check.id)
         if check.error or check.failed or (was is not None and was.violations):
-            told.append(_told(check, None if was is None else was.violations, check))
+            told.append(_told(check, was, check))
     return RunValidation(
         checks_made=sum(check.made for check in report.checks),
         seconds_before=round(before.seconds, 3),
@@ -180,7 +182,7 @@ def _remarks(validation: RunValidation, report: RunReport) -> list[str]:
     for check in checks:
         if check.after is None or check.before is None:
             continue
-        if check.after > check.before:
+        if check.after > check.before and not check.sampled:
             said.append(
                 f"validation: {check.id} found {check.after:,} rows of {check.table} after the run and "
                 f"{check.before:,} before: the application may have written them meanwhile, or a merge moved "
@@ -192,7 +194,9 @@ def _remarks(validation: RunValidation, report: RunReport) -> list[str]:
                 f"{check.id} finds them, although {report.migration} mends such rows"
             )
     if others := [check for check in checks if check.before and check.fix != report.migration]:
-        worst = ", ".join(f"{check.id} ({check.before:,})" for check in others[:5])
+        worst = ", ".join(
+            f"{check.id} ({check.before:,}{' in a sample' if check.sampled else ''})" for check in others[:5]
+        )
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""  # noqa: PLR2004 - as above
         said.append(f"validation found what this migration does not mend: {worst}{more}")
     return said
@@ -208,7 +212,8 @@ def _together(validation: RunValidation) -> list[ValidatedCheck]:
         same = attrs.evolve(check, id=name)
         if (other := found.get(name)) is not None:
             before, after = _sum(check.before, other.before), _sum(check.after, other.after)
-            same = attrs.evolve(same, before=before, after=after)
+            sampled = check.sampled or other.sampled
+            same = attrs.evolve(same, before=before, after=after, sampled=sampled)
         found[name] = same
     return list(found.values())
 
@@ -234,7 +239,12 @@ async def _validated(job: Job, extent: Extent, moment: datetime | None = None) -
 
 
 def _known(check: CheckResult) -> Known:
-    return Known(table=check.table, violations=check.violations, keys=frozenset(check.sample_keys))
+    return Known(
+        table=check.table,
+        violations=check.violations,
+        keys=frozenset(check.sample_keys),
+        sampled=check.sampled,
+    )
 
 
 def _fresh(check: CheckResult, before: Before) -> frozenset[str]:
@@ -254,16 +264,17 @@ def _fresh(check: CheckResult, before: Before) -> frozenset[str]:
     return frozenset(check.sample_keys).difference(*(known.keys for known in same))
 
 
-def _told(check: CheckResult, before: int | None, after: CheckResult | None) -> ValidatedCheck:
+def _told(check: CheckResult, before: Known | None, after: CheckResult | None) -> ValidatedCheck:
     return ValidatedCheck(
         id=check.id,
         title=check.title,
         severity=check.severity,
         table=check.table,
         fix=check.fix,
-        before=before,
+        before=None if before is None else before.violations,
         after=None if after is None or after.error else after.violations,
         error=check.error,
+        sampled=bool((before and before.sampled) or (after and after.sampled)),
     )
 
 
@@ -287,7 +298,8 @@ async def _remember(job: Job, before: Before) -> None:
     checks = {
         name: [known.table, known.violations, *sorted(known.keys)] for name, known in before.checks.items()
     }
-    entry = {"moment": before.moment, "seconds": before.seconds, "checks": checks}
+    sampled = [name for name, known in before.checks.items() if known.sampled]
+    entry = {"moment": before.moment, "seconds": before.seconds, "checks": checks, "sampled": sampled}
 
     async def record(connection: PoolConnectionProxy[Any]) -> None:
         async with transaction(connection):
@@ -309,7 +321,9 @@ async def _remembered(job: Job) -> Before | None:
         moment=datetime.fromisoformat(entry["moment"]),
         seconds=entry["seconds"],
         checks={
-            name: Known(table=table, violations=violations, keys=frozenset(keys))
+            name: Known(
+                table=table, violations=violations, keys=frozenset(keys), sampled=name in entry.get("sampled", ())
+            )
             for name, (table, violations, *keys) in entry["checks"].items()
         },
     )

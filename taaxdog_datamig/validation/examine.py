@@ -130,6 +130,7 @@ class _Group:
                 violations=tally.violations,
                 sample_keys=tuple(tally.keys),
                 note=self._note(tally.violations, self.of) if self.of is not None else "",
+                sampled=self.of is not None,
             )
             if tally.failed:
                 found = Failure(f"its code raised {tally.failed}")

@@ -129,6 +129,8 @@ class Findings:
     #: Names of rows or other objects, some of them at least; never a value.
     sample_keys: tuple[str, ...] = ()
     note: str = ""
+    #: Whether only a sample of the rows in question was examined.
+    sampled: bool = False
 
 
 @attrs.frozen

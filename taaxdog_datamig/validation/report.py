@@ -36,6 +36,8 @@ class CheckResult:
     error: str | None = None
     #: What must be known of the count, such as that a sample was examined.
     note: str = ""
+    #: Whether only a sample of the rows in question was examined: the count is that of the sample.
+    sampled: bool = False
     #: Rows that broke it at the time of the baseline; None without one, or where it does not know.
     before: int | None = None
 

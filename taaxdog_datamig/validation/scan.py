@@ -337,6 +337,7 @@ def _together(one: Findings | Failure, other: Findings | Failure, samples: int) 
         violations=one.violations + other.violations,
         sample_keys=tuple(sorted((*one.sample_keys, *other.sample_keys)))[:samples],
         note=one.note,
+        sampled=one.sampled,
     )
 
 

@@ -298,6 +298,7 @@ def _result(
         skipped=skipped,
         error=failure,
         note=findings.note if findings else "",
+        sampled=findings.sampled if findings else False,
     )
 
 

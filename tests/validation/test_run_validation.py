@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import anyio
 import attrs
 import orjson
 import pytest
 
-from taaxdog_datamig import Changes, ColumnMigration, Migration, RunOptions
+from taaxdog_datamig import Changes, ColumnMigration, Migration, RunOptions, Validator
+from taaxdog_datamig.engine import validating
 from taaxdog_datamig.errors import PreflightFailed, ProofFailed, RunPaused
 from taaxdog_datamig.events import ChunkDone, StepFinished
 from tests.sample import engine, rows, script
@@ -188,6 +190,19 @@ async def test_what_the_application_writes_meanwhile_is_a_warning(small):
     (warning,) = report.warnings
     assert "found 5 rows of public.users after the run and 4 before" in warning
     assert "the application may have written them meanwhile" in warning
+
+
+async def test_a_count_of_a_sample_is_held_against_nothing(sample, monkeypatch):
+    """Numbers in the clear are examined by samples where there are very many, sealed ones all are."""
+    monkeypatch.setattr(validating, "Validator", partial(Validator, examined=1_000))
+    async with engine(sample) as runner:
+        report = await runner.run("encrypt-user-data")
+    name = "phone-invalid:basiq_users.mobile"
+    (check,) = [check for check in report.validation.checks if check.id == name]
+    assert check.sampled
+    assert 0 < check.before < 150
+    assert not [warning for warning in report.warnings if "after the run and" in warning]
+    assert any(f"{name} ({check.before} in a sample)" in warning for warning in report.warnings)
 
 
 async def test_what_should_be_mended_and_is_not_is_a_warning(small):

@@ -313,7 +313,9 @@ async def test_a_disk_that_gives_back_something_else_stops_the_delete(form, logs
     before = await state(logs)
     real = writer._write_durably
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "_write_durably", lambda path, data: real(path, data[:-1] + b"\0"))
+        patch.setattr(
+            writer, "_write_durably", lambda path, data: real(path, data[:-1] + bytes([data[-1] ^ 1]))
+        )
         with pytest.raises(ArchiveError, match="does not read back as it was written"):
             await clear(logs, archive_format=form)
     assert await state(logs) == before

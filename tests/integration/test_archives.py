@@ -10,13 +10,14 @@ import asyncpg
 import orjson
 import pytest
 
-from taaxdog_datamig import ArchiveManager, Purge, PurgeMigration, RunOptions, Settings
+from taaxdog_datamig import ArchiveManager, RunOptions, Settings
 from taaxdog_datamig.archive import ArchiveWriter
 from taaxdog_datamig.crypto import BlobSealer
 from taaxdog_datamig.errors import PreflightFailed, RefusedError, SettingsError, UnknownName
 from taaxdog_datamig.events import Waiting
 from taaxdog_datamig.ledger import Ledger
 from tests.sample import KEY, engine, has_ledger, rows, script, state
+from tests.tidying import Tidy
 
 TABLES = """
 CREATE TABLE authors (id int PRIMARY KEY, name text NOT NULL, email varchar(20) UNIQUE, old boolean);
@@ -36,15 +37,6 @@ INSERT INTO notes (isbn, edition, "Answer To", body)
 UPDATE notes SET "Answer To" = n.id FROM notes AS n WHERE n.isbn = notes.isbn AND n.id % 3 = 0;
 """
 ARCHIVED = {"authors": 30, "books": 100, "notes": 100}
-
-
-class Tidy(PurgeMigration):
-    name = "tidy"
-    version = "1.0.0"
-    description = "Takes old authors with their books."
-
-    async def purges(self, _):
-        return [Purge("authors", "{old}")]
 
 
 @pytest.fixture

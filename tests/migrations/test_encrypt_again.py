@@ -12,6 +12,8 @@ import orjson
 import pytest
 
 from taaxdog_datamig import RunOptions, failpoints
+from taaxdog_datamig.embedded import EmbeddedServer
+from taaxdog_datamig.embedded.binaries import find_binaries
 from taaxdog_datamig.errors import QuarantineExceeded
 from tests.sample import LEGACY_KEY, NAME, engine, rows, script
 
@@ -116,6 +118,23 @@ async def test_a_horizon_that_lies_ahead_is_not_used(finished):
     async with engine(finished) as runner:
         report = await runner.run(NAME, AGAIN)
         assert report.skipped_rows == 4400
+
+
+async def test_transaction_ids_that_come_round_again_are_not_taken_for_the_old_ones(data_folder, keyed):
+    with EmbeddedServer(data_folder) as server:
+        await script(server.dsn, MANY)
+        async with engine(server.dsn) as runner:
+            assert (await runner.run(NAME)).changed_rows == 4400
+            assert (await runner.run(NAME, AGAIN)).skipped_rows == 0
+    # 2^32 later each row and each entry of the ledger has the same xmin.
+    place = data_folder / "data"
+    await anyio.run_process(
+        [find_binaries().folder / "pg_resetwal", "--epoch=1", place], user=place.stat().st_uid
+    )
+    with EmbeddedServer(data_folder) as server:
+        async with engine(server.dsn) as runner:
+            assert (await runner.run(NAME, AGAIN)).skipped_rows == 4400
+            assert (await runner.run(NAME, AGAIN)).skipped_rows == 0
 
 
 async def test_a_heap_that_came_later_is_looked_at_whole(database, keyed):
